@@ -1,0 +1,55 @@
+import { stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { unsupportedModelFile } from './gguf-errors.js';
+import { type GgufFacts, readGgufFacts, readIntactSize } from './gguf-facts.js';
+
+/** A model as it lies on disk: its first file and the size of all its parts. */
+export interface ModelFiles {
+  path: string;
+  sizeBytes: number;
+  facts: GgufFacts;
+}
+
+const PART_NAME = /^(.+)-(\d{5})-of-(\d{5})\.gguf$/i;
+
+/**
+ * Reads the facts of a model file and sums the sizes of all parts of a split model. Every part is checked like the
+ * first one. Throws UNSUPPORTED_MODEL_FORMAT; file system errors of the first file pass through.
+ */
+export async function inspectModelFiles(path: string): Promise<ModelFiles> {
+  const facts = await readGgufFacts(path);
+  let sizeBytes = facts.fileSizeBytes;
+  for (const part of otherParts(path, facts.splitCount)) {
+    await requirePart(part);
+    sizeBytes += await readIntactSize(part);
+  }
+  return { path, sizeBytes, facts };
+}
+
+/** Paths of the parts beside the first one of a split model; empty for an ordinary file. */
+export function otherParts(path: string, splitCount: number): string[] {
+  if (splitCount <= 1) return [];
+  const name = basename(path);
+  const match = PART_NAME.exec(name);
+  if (match === null || Number(match[3]) !== splitCount || Number(match[2]) !== 1) {
+    throw unsupportedModelFile(
+      'missing_part',
+      `${name} is part of a model of ${splitCount} files; the first must be named NAME-00001-of-${padded(splitCount)}.gguf`,
+    );
+  }
+  return Array.from({ length: splitCount - 1 }, (_, index) =>
+    join(dirname(path), `${match[1]}-${padded(index + 2)}-of-${padded(splitCount)}.gguf`),
+  );
+}
+
+async function requirePart(path: string): Promise<void> {
+  const found = await stat(path).then(
+    (entry) => entry.isFile(),
+    () => false,
+  );
+  if (!found) throw unsupportedModelFile('missing_part', `the model is incomplete: ${basename(path)} is missing`);
+}
+
+function padded(part: number): string {
+  return String(part).padStart(5, '0');
+}

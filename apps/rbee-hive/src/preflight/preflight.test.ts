@@ -1,0 +1,109 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Device, ProbeSnapshot } from '../probe/snapshot.js';
+import { checkRam, checkWorkerFits, requiredMemoryMb } from './preflight.js';
+
+const MB = 1024 * 1024;
+
+function gpu(index: number, memoryFreeMb: number | null, backend: Device['backend'] = 'cuda'): Device {
+  return { backend, index, name: `GPU ${index}`, memoryTotalMb: 24_000, memoryFreeMb, temperatureC: 40 };
+}
+
+function machine(availableMb: number, devices: Device[] = []): ProbeSnapshot {
+  const count = (name: Device['backend']) => devices.filter((device) => device.backend === name).length;
+  return {
+    backends: [
+      { name: 'cpu', available: true, devices: 1 },
+      ...(['cuda', 'metal', 'vulkan'] as const).map((name) => {
+        return { name, available: count(name) > 0, devices: count(name) };
+      }),
+    ],
+    devices,
+    ram: { totalMb: 64_000, availableMb },
+    disk: { totalMb: 500_000, availableMb: 400_000 },
+  };
+}
+
+const ask = (sizeMb: number, backend: Device['backend'], device?: number) => ({
+  modelRef: 'hf:org/model',
+  sizeBytes: sizeMb * MB,
+  backend,
+  device,
+});
+
+describe('requiredMemoryMb', () => {
+  it.each([
+    [5000 * MB, 6000],
+    [669 * MB, 803],
+    [3_280_800, 4],
+    [10 * MB, 12],
+    [10 * MB + 1, 13],
+    [0, 0],
+  ])('of %i bytes is %i MB', (bytes, mb) => {
+    expect(requiredMemoryMb(bytes)).toBe(mb);
+  });
+});
+
+describe('checkWorkerFits', () => {
+  it.each([
+    ['cpu with memory to spare', ask(5000, 'cpu'), machine(8000), 0],
+    ['cpu with exactly enough', ask(5000, 'cpu'), machine(6000), 0],
+    ['the asked-for cuda device', ask(5000, 'cuda', 1), machine(8000, [gpu(0, 9000), gpu(1, 6000)]), 1],
+    ['the cuda device with most free memory', ask(5000, 'cuda'), machine(8000, [gpu(0, 6500), gpu(1, 9000)]), 1],
+    ['the first of equal cuda devices', ask(5000, 'cuda'), machine(8000, [gpu(0, 9000), gpu(1, 9000)]), 0],
+    ['metal', ask(5000, 'metal'), machine(8000, [gpu(0, 7000, 'metal')]), 0],
+    ['a vulkan device that reports no memory', ask(5000, 'vulkan'), machine(8000, [gpu(2, null, 'vulkan')]), 2],
+  ] as const)('accepts %s', (_name, request, snapshot, device) => {
+    expect(checkWorkerFits(request, snapshot)).toEqual({ requiredMb: 6000, device });
+  });
+
+  it.each([
+    ['too little memory', ask(5000, 'cpu'), machine(4000), 'INSUFFICIENT_RAM', { required: 6000, available: 4000 }],
+    ['one MB too little', ask(5000, 'cpu'), machine(5999), 'INSUFFICIENT_RAM', { required: 6000, available: 5999 }],
+    [
+      'too little host memory for a GPU worker, before the missing device',
+      ask(5000, 'cuda', 7),
+      machine(4000, [gpu(0, 9000)]),
+      'INSUFFICIENT_RAM',
+      { required: 6000, available: 4000 },
+    ],
+    [
+      'metal on a machine without it',
+      ask(5000, 'metal'),
+      machine(8000, [gpu(0, 9000)]),
+      'BACKEND_UNAVAILABLE',
+      { requested: 'metal', available: ['cpu', 'cuda'] },
+    ],
+    [
+      'cuda without a driver',
+      ask(5000, 'cuda'),
+      machine(8000),
+      'GPU_NOT_AVAILABLE',
+      { requested: 'cuda', available: ['cpu'] },
+    ],
+    [
+      'a device that does not exist',
+      ask(5000, 'cuda', 2),
+      machine(8000, [gpu(0, 9000), gpu(1, 9000)]),
+      'INVALID_DEVICE',
+      { requested: 2, available: [0, 1] },
+    ],
+    ['a second processor', ask(5000, 'cpu', 1), machine(8000), 'INVALID_DEVICE', { requested: 1, available: [0] }],
+    [
+      'too little memory on the asked-for device, though another has enough',
+      ask(5000, 'cuda', 1),
+      machine(8000, [gpu(0, 9000), gpu(1, 4000)]),
+      'VRAM_EXHAUSTED',
+      { device: 'cuda:1', required: 6000, available: 4000 },
+    ],
+  ] as const)('refuses %s', (_name, request, snapshot, code, details) => {
+    expect(() => checkWorkerFits(request, snapshot)).toThrow(
+      expect.objectContaining({ code, details: expect.objectContaining(details), suggestion: expect.any(String) }),
+    );
+  });
+
+  it('says so when memory fell during the check', () => {
+    expect(() => checkRam('hf:org/model', 6000, { totalMb: 8000, availableMb: 5000 }, true)).toThrow(
+      expect.objectContaining({ code: 'INSUFFICIENT_RAM', message: expect.stringContaining('fell during the check') }),
+    );
+  });
+});

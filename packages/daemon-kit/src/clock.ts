@@ -1,0 +1,60 @@
+/** Time as a daemon sees it; tests replace it by a manual clock. All figures are milliseconds. */
+export interface Clock {
+  /** Wall clock, since the epoch. */
+  now(): number;
+  /** Steady clock for durations, with fractions. */
+  monotonic(): number;
+  /** Runs a task once after a delay; the returned function cancels it. */
+  after(delayMs: number, task: () => void): () => void;
+  /** Runs a task again and again; the returned function ends it. */
+  every(periodMs: number, task: () => void): () => void;
+}
+
+/** The machine's own clock. Its timers do not keep a process alive that has nothing else to do. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(delayMs, task) {
+    const timer = setTimeout(task, delayMs);
+    return () => clearTimeout(timer);
+  },
+  every(periodMs, task) {
+    const timer = setInterval(task, periodMs);
+    timer.unref();
+    return () => clearInterval(timer);
+  },
+};
+
+/** Waits. Rejects with the signal's reason as soon as that is aborted. */
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const cancel = clock.after(delayMs, () => {
+      signal?.removeEventListener('abort', abort);
+      resolve();
+    });
+    const abort = () => {
+      cancel();
+      reject(signal?.reason);
+    };
+    signal?.addEventListener('abort', abort, { once: true });
+  });
+}
+
+/** The result of a promise, or the error that `toError` makes when it takes longer than `timeoutMs`. */
+export function withTimeout<T>(clock: Clock, timeoutMs: number, promise: Promise<T>, toError: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(timeoutMs, () => reject(toError()));
+    promise.then(resolve, reject).finally(cancel);
+  });
+}
+
+/** The result of a promise, or the signal's reason as soon as that is aborted. */
+export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}

@@ -1,0 +1,29 @@
+import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+/** A log file that lines are appended to; created with its folder, readable by its owner only. */
+export class LogFile {
+  readonly path: string;
+  #descriptor: number | undefined;
+
+  constructor(path: string) {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    this.path = path;
+    this.#descriptor = openSync(path, 'a', 0o600);
+  }
+
+  /** Appends at once, so that nothing is lost when the process is killed. Logging never ends the service: a full disk drops the line. */
+  write(line: string): void {
+    if (this.#descriptor === undefined) return;
+    try {
+      writeSync(this.#descriptor, line);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    }
+  }
+
+  close(): void {
+    if (this.#descriptor !== undefined) closeSync(this.#descriptor);
+    this.#descriptor = undefined;
+  }
+}

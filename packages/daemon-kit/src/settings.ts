@@ -1,0 +1,137 @@
+import { RbeeError } from '@rbee/protocol';
+import { parse as parseToml } from 'smol-toml';
+import { z } from 'zod';
+import { parseDuration } from './duration.js';
+
+/** One configuration value: where it may come from and what it must be. Precedence: flag, environment, file, default. */
+export interface Setting<T = unknown> {
+  readonly schema: z.ZodType<T>;
+  readonly default: T;
+  /** Environment variables, the first one that is set counts. */
+  readonly env?: readonly string[];
+  /** Key in the configuration file, as in `paths.models_dir`. */
+  readonly file?: string;
+}
+
+export type SettingTable = Readonly<Record<string, Setting>>;
+export type ValuesOf<T extends SettingTable> = { readonly [K in keyof T]: T[K] extends Setting<infer V> ? V : never };
+
+/** Where one effective value came from, for the log and for `config show`. */
+export type Origin = 'default' | 'file' | 'environment' | 'flag';
+
+export interface Resolved<T extends SettingTable> {
+  readonly values: ValuesOf<T>;
+  readonly origins: Readonly<Record<keyof T, Origin>>;
+}
+
+interface Problem {
+  key: string;
+  origin: Origin;
+  message: string;
+}
+
+export interface SettingSources {
+  readonly flags?: Readonly<Record<string, unknown>>;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  /** Parsed configuration file and its name for messages. */
+  readonly file?: { readonly name: string; readonly content: Readonly<Record<string, unknown>> };
+}
+
+/** Helpers for schemas whose values come as text from the environment and typed from the file. */
+export const settingSchema = {
+  text: z.string().min(1),
+  port: z.coerce.number().int().min(1024, 'must be 1024 to 65535').max(65535, 'must be 1024 to 65535'),
+  count: z.coerce.number().int().min(0),
+  flag: z.union([z.boolean(), z.enum(['true', 'false', '1', '0', '']).transform((text) => text === 'true' || text === '1')]),
+  duration: z.union([z.number().min(0), z.string()]).transform((value, context) => {
+    const ms = typeof value === 'number' ? value : parseDuration(value);
+    if (ms === undefined) {
+      context.addIssue({ code: 'custom', message: 'must be a duration such as 500ms, 30s or 5m' });
+      return z.NEVER;
+    }
+    return ms;
+  }),
+};
+
+/** Keeps a setting's value type while it stands in a table. */
+export function setting<T>(definition: Setting<T>): Setting<T> {
+  return definition;
+}
+
+/** Reads the text of a TOML file. Throws CONFIG_INVALID with the position when it is not TOML. */
+export function parseConfigFile(name: string, text: string): Record<string, unknown> {
+  try {
+    return parseToml(text);
+  } catch (cause) {
+    throw new RbeeError('CONFIG_INVALID', `${name} is not valid TOML: ${(cause as Error).message.split('\n')[0]}`, {
+      details: { file: name },
+      suggestion: `correct or remove ${name}`,
+      cause,
+    });
+  }
+}
+
+/** Merges the sources once into a frozen object. Throws CONFIG_INVALID that lists every problem, unknown file keys included. */
+export function resolveSettings<T extends SettingTable>(
+  table: T,
+  sources: SettingSources,
+  knownFileKeys: readonly string[] = [],
+): Resolved<T> {
+  const problems: Problem[] = [];
+  const values: Record<string, unknown> = {};
+  const origins: Record<string, Origin> = {};
+  const fileValues = flatten(sources.file?.content ?? {});
+  for (const [key, definition] of Object.entries(table)) {
+    const [origin, given, label] = findValue(key, definition, sources, fileValues);
+    origins[key] = origin;
+    if (origin === 'default') {
+      values[key] = definition.default;
+      continue;
+    }
+    const parsed = definition.schema.safeParse(given);
+    if (parsed.success) values[key] = parsed.data;
+    else problems.push({ key: label, origin, message: parsed.error.issues[0]?.message ?? 'not valid' });
+  }
+  const known = new Set([...knownFileKeys, ...Object.values(table).map((definition) => definition.file)]);
+  for (const key of fileValues.keys()) {
+    const section = `${key.split('.')[0]}.*`;
+    if (!known.has(key) && !known.has(section)) problems.push({ key, origin: 'file', message: 'unknown key' });
+  }
+  if (problems.length > 0) throw toConfigError(problems, sources.file?.name);
+  return { values: Object.freeze(values) as ValuesOf<T>, origins: origins as Resolved<T>['origins'] };
+}
+
+function findValue(
+  key: string,
+  definition: Setting,
+  sources: SettingSources,
+  fileValues: ReadonlyMap<string, unknown>,
+): [Origin, unknown, string] {
+  const flag = sources.flags?.[key];
+  if (flag !== undefined) return ['flag', flag, `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`];
+  for (const name of definition.env ?? []) {
+    const value = sources.variables[name];
+    if (value !== undefined && value !== '') return ['environment', value, name];
+  }
+  if (definition.file !== undefined && fileValues.has(definition.file)) {
+    return ['file', fileValues.get(definition.file), definition.file];
+  }
+  return ['default', undefined, key];
+}
+
+function flatten(content: Readonly<Record<string, unknown>>): Map<string, unknown> {
+  const flat = new Map<string, unknown>();
+  for (const [section, body] of Object.entries(content)) {
+    if (typeof body !== 'object' || body === null || Array.isArray(body)) flat.set(section, body);
+    else for (const [key, value] of Object.entries(body)) flat.set(`${section}.${key}`, value);
+  }
+  return flat;
+}
+
+function toConfigError(problems: readonly Problem[], file: string | undefined): RbeeError {
+  const list = problems.map((problem) => `${problem.key} (${problem.origin}): ${problem.message}`).join('; ');
+  return new RbeeError('CONFIG_INVALID', `the configuration is not valid: ${list}`, {
+    details: { problems, ...(file ? { file } : {}) },
+    suggestion: 'correct the values named above and start again',
+  });
+}

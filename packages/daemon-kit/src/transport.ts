@@ -1,0 +1,93 @@
+import { Agent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { RbeeError } from '@rbee/protocol';
+
+export interface TransportRequest {
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface TransportResponse {
+  readonly status: number;
+  readonly headers: IncomingMessage['headers'];
+  /** Bytes as they arrive. Leaving its iteration early closes the connection. */
+  readonly body: AsyncIterable<Uint8Array> & { destroy(): unknown };
+}
+
+/** The way to one service. Everything above it is the same for a local, a forwarded and a direct connection. */
+export interface Transport {
+  /** Name and address of the service, for messages. */
+  readonly peer: { readonly name: string; readonly url: string };
+  /** Sends one request. Throws CONNECTION_TIMEOUT when the service cannot be reached, or the signal's reason. */
+  send(path: string, request: TransportRequest): Promise<TransportResponse>;
+  /** Closes idle connections. */
+  close(): void;
+}
+
+export interface HttpTransportOptions {
+  readonly name: string;
+  readonly url: string;
+  /** How long a connection may take to be made. Default 5 s. */
+  readonly connectTimeoutMs?: number;
+}
+
+/** A transport over plain HTTP with kept-alive connections. */
+export function httpTransport(options: HttpTransportOptions): Transport {
+  const { name, url, connectTimeoutMs = 5000 } = options;
+  const base = new URL(url);
+  const agent = new Agent({ keepAlive: true, noDelay: true });
+  const send = (path: string, init: TransportRequest, mayRepeat: boolean): Promise<TransportResponse> =>
+    new Promise((resolve, reject) => {
+      const { signal, body } = init;
+      if (signal?.aborted) return reject(signal.reason);
+      const target: RequestOptions = {
+        agent,
+        host: base.hostname.replace(/^\[|\]$/g, ''),
+        port: base.port || 80,
+        path,
+        method: init.method,
+        headers: body === undefined ? init.headers : { ...init.headers, 'Content-Length': String(Buffer.byteLength(body)) },
+      };
+      const outgoing = httpRequest(target);
+      const timer = setTimeout(() => outgoing.destroy(Object.assign(new Error('connect timed out'), { code: 'ETIMEDOUT' })), connectTimeoutMs);
+      const abort = () => outgoing.destroy(signal?.reason as Error);
+      signal?.addEventListener('abort', abort, { once: true });
+      const settle = () => clearTimeout(timer);
+      outgoing.once('socket', (socket) => (socket.connecting ? socket.once('connect', settle) : settle()));
+      outgoing.once('close', () => {
+        settle();
+        signal?.removeEventListener('abort', abort);
+      });
+      outgoing.once('error', (cause: NodeJS.ErrnoException) => {
+        settle();
+        if (signal?.aborted) return reject(signal.reason);
+        // A kept-alive connection that the peer closed in this moment says nothing about the peer.
+        if (mayRepeat && outgoing.reusedSocket && cause.code === 'ECONNRESET') return resolve(send(path, init, false));
+        reject(toConnectionError(name, url, cause, connectTimeoutMs));
+      });
+      outgoing.once('response', (incoming) => {
+        resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: incoming });
+      });
+      outgoing.end(body);
+    });
+  return {
+    peer: { name, url },
+    send: (path, init) => send(path, init, true),
+    close: () => agent.destroy(),
+  };
+}
+
+function toConnectionError(name: string, url: string, cause: NodeJS.ErrnoException, connectTimeoutMs: number): RbeeError {
+  const why: Record<string, string> = {
+    ECONNREFUSED: 'the connection was refused',
+    ETIMEDOUT: `no connection within ${connectTimeoutMs} ms`,
+    ENOTFOUND: 'the host name is not known',
+    ECONNRESET: 'the connection was reset',
+  };
+  return new RbeeError('CONNECTION_TIMEOUT', `${name} cannot be reached: ${why[cause.code ?? ''] ?? cause.message}`, {
+    details: { service: name, port: Number(new URL(url).port || 80), cause: cause.code ?? 'unknown' },
+    suggestion: `check that ${name} runs`,
+    cause,
+  });
+}

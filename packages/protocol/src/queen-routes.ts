@@ -1,0 +1,62 @@
+import { z } from 'zod';
+import { optional } from './field.js';
+import { jobIdSchema, nodeNameSchema, workerIdSchema } from './identifiers.js';
+import { generationResultSchema } from './inference.js';
+import { queenLogQuerySchema } from './log-query.js';
+import { globalWorkerSchema, leaseEventSchema, leaseReleaseSchema, queenHealthSchema, workerReadinessSchema } from './queen.js';
+import { defineRoutes } from './route.js';
+import { taskEventSchema, taskRequestSchema } from './task.js';
+
+/** Everything that the queen answers. */
+export const queenRoutes = defineRoutes({
+  health: {
+    method: 'GET',
+    path: '/health',
+    aliases: [{ path: '/v1/health' }],
+    open: true,
+    answer: { kind: 'json', schema: queenHealthSchema },
+  },
+  runTask: {
+    method: 'POST',
+    path: '/v2/tasks',
+    slow: true,
+    body: taskRequestSchema,
+    answer: { kind: 'sse', events: taskEventSchema, json: generationResultSchema },
+  },
+  cancelTask: {
+    method: 'DELETE',
+    path: '/v2/tasks/{job_id}',
+    params: z.object({ job_id: jobIdSchema }),
+    answer: { kind: 'empty' },
+  },
+  listWorkers: {
+    method: 'GET',
+    path: '/v2/workers/list',
+    aliases: [{ path: '/v1/workers' }],
+    query: z.object({ node: optional(nodeNameSchema), capability: optional(z.string().max(64)) }),
+    answer: { kind: 'json', schema: z.object({ workers: z.array(globalWorkerSchema) }) },
+  },
+  workersHealth: {
+    method: 'GET',
+    path: '/v2/workers/health',
+    query: z.object({ node: optional(nodeNameSchema) }),
+    answer: {
+      kind: 'json',
+      schema: z.object({ status: z.enum(['ok', 'degraded']), workers: z.array(workerReadinessSchema) }),
+    },
+  },
+  shutdownWorker: {
+    method: 'POST',
+    path: '/v2/workers/shutdown',
+    body: z.object({ worker_id: workerIdSchema }),
+    answer: { kind: 'json', schema: z.object({ success: z.literal(true), message: z.string() }) },
+  },
+  logs: { method: 'GET', path: '/v2/logs', slow: true, query: queenLogQuerySchema, answer: { kind: 'text' } },
+  lease: { method: 'POST', path: '/v2/leases', slow: true, answer: { kind: 'sse', events: leaseEventSchema } },
+  releaseLease: {
+    method: 'DELETE',
+    path: '/v2/leases/{lease_id}',
+    params: z.object({ lease_id: jobIdSchema }),
+    answer: { kind: 'json', schema: leaseReleaseSchema },
+  },
+});

@@ -1,0 +1,15 @@
+/** Version of every rbee process; they are released together. */
+export const VERSION = '0.1.0';
+
+/** Version of the hive's HTTP interface, as reported by its health route. */
+export const API_VERSION = 'v1';
+
+/**
+ * Whether two rbee versions may work together: same major version and, while that is 0, same minor version.
+ * Anything that is not `major.minor.patch` is incompatible.
+ */
+export function isCompatibleVersion(a: string, b: string): boolean {
+  const [left, right] = [a, b].map((version) => /^(\d+)\.(\d+)\.(\d+)/.exec(version));
+  if (!left || !right) return false;
+  return left[1] === right[1] && (left[1] !== '0' || left[2] === right[2]);
+}

@@ -1,0 +1,185 @@
+import { z } from 'zod';
+import { acceptAliases, optional, withDefault } from './field.js';
+import { backendSchema, deviceSchema, workerIdSchema } from './identifiers.js';
+import { errorEventSchema } from './inference.js';
+import { modelRefSchema } from './model-ref.js';
+import { narrationSchema } from './narration.js';
+
+/**
+ * `provisioning` → `starting` (process up, no callback yet) → `loading` → `idle` ⇄ `busy` → `draining` → gone.
+ * `failed` is kept for inspection; `unhealthy` after one or two failed checks; the stale states are the queen's.
+ */
+export const WORKER_STATES = [
+  'provisioning',
+  'starting',
+  'loading',
+  'idle',
+  'busy',
+  'draining',
+  'failed',
+  'unhealthy',
+  'stale',
+  'stale-but-busy',
+] as const;
+export type WorkerState = (typeof WORKER_STATES)[number];
+export const workerStateSchema = z.enum(WORKER_STATES);
+
+const workerFailureSchema = z.object({ code: z.string(), message: z.string(), details: optional(z.record(z.string(), z.unknown())) });
+
+/** One worker as its hive lists it. */
+export const workerSchema = z.object({
+  id: workerIdSchema,
+  worker_id: workerIdSchema,
+  /** The node's own view; a queen reaches it through the node's link. */
+  url: z.string(),
+  model_ref: z.string(),
+  backend: backendSchema,
+  device: deviceSchema,
+  state: workerStateSchema,
+  slots_total: z.number().int(),
+  slots_available: z.number().int(),
+  /** End of the last job, or the start of the worker. */
+  last_activity: z.string(),
+  pid: optional(z.number().int()),
+  restart_count: z.number().int(),
+  failed_health_checks: z.number().int(),
+  /** False for a worker that reported itself without having been started by this hive. */
+  owned: withDefault(z.boolean(), true),
+});
+export type Worker = z.output<typeof workerSchema>;
+
+/** One worker with its key, for the queen only: never in a list, a log or a narration. */
+export const workerDetailSchema = workerSchema.extend({
+  api_key: optional(z.string()),
+  last_error: optional(workerFailureSchema),
+});
+export type WorkerDetail = z.output<typeof workerDetailSchema>;
+
+export const spawnRequestSchema = acceptAliases(
+  { model_ref: 'model' },
+  z.object({
+    model: modelRefSchema,
+    backend: backendSchema,
+    /** Left out: 0, or for cuda and vulkan the device with most free memory. */
+    device: optional(deviceSchema),
+    slots_total: optional(z.number().int().min(1).max(256)),
+    /** Context of one slot in tokens; left out: the worker's default for the model. */
+    context_size: optional(z.number().int().min(8)),
+  }),
+);
+export type SpawnRequest = z.output<typeof spawnRequestSchema>;
+
+/** Answer once the worker's process has called back (200), or while its model is being fetched (202, `provisioning`). */
+export const spawnAnswerSchema = z.object({
+  worker_id: workerIdSchema,
+  url: optional(z.string()),
+  state: workerStateSchema,
+  /** Path on the hive of the stream that tells how the start goes on. */
+  events_url: z.string(),
+  api_key: optional(z.string()),
+  device: optional(deviceSchema),
+  download_id: optional(z.string()),
+  progress_url: optional(z.string()),
+});
+export type SpawnAnswer = z.output<typeof spawnAnswerSchema>;
+
+/** Long work that goes on: a download or the loading of a model. */
+export const progressEventSchema = z.object({
+  type: z.literal('progress'),
+  phase: z.enum(['download', 'load']),
+  stage: optional(z.string()),
+  layers_loaded: optional(z.number()),
+  layers_total: optional(z.number()),
+  vram_mb: optional(z.number()),
+  bytes_downloaded: optional(z.number()),
+  bytes_total: optional(z.number()),
+  /** Megabits per second. */
+  speed_mbps: optional(z.number()),
+  eta_seconds: optional(z.number()),
+  resumed_from: optional(z.number()),
+});
+export type ProgressEvent = z.output<typeof progressEventSchema>;
+
+/** How the start of a worker goes on; `end` when it is ready for jobs. */
+export const workerStartEventSchema = z.discriminatedUnion('type', [
+  narrationSchema,
+  progressEventSchema,
+  z.object({ type: z.literal('end'), worker_id: workerIdSchema, state: workerStateSchema }),
+  errorEventSchema,
+]);
+export type WorkerStartEvent = z.output<typeof workerStartEventSchema>;
+
+/** What a worker tells its hive when its server is bound (`loading`) and when its model is loaded (`idle`) or cannot be (`failed`). */
+export const readyCallbackSchema = z.object({
+  worker_id: workerIdSchema,
+  url: z.string(),
+  model_ref: z.string(),
+  backend: backendSchema,
+  device: deviceSchema,
+  state: withDefault(z.enum(['loading', 'idle', 'busy', 'draining', 'failed']), 'loading'),
+  vram_bytes: optional(z.number()),
+  slots_total: optional(z.number().int()),
+  slots_available: optional(z.number().int()),
+  pid: optional(z.number().int()),
+  /** Why the model could not be loaded; with state `failed`. */
+  error: optional(workerFailureSchema),
+});
+export type ReadyCallback = z.output<typeof readyCallbackSchema>;
+
+/** Sent every 30 s, and at once when the number of free slots or the state changes. */
+export const heartbeatSchema = z.object({
+  worker_id: workerIdSchema,
+  timestamp: z.string(),
+  health_status: z.enum(['healthy', 'degraded']),
+  state: optional(z.enum(['loading', 'idle', 'busy', 'draining'])),
+  slots_available: optional(z.number().int()),
+  /** Jobs that run now. */
+  jobs_active: optional(z.number().int()),
+  /** When the last job ended. */
+  last_job_ended_at: optional(z.string()),
+});
+export type Heartbeat = z.output<typeof heartbeatSchema>;
+
+/** Answer of `GET /v1/ready` of a worker; always 200. */
+export const readyStatusSchema = z.object({
+  ready: z.boolean(),
+  state: z.enum(['loading', 'idle', 'busy', 'draining', 'error']),
+  model_loaded: optional(z.boolean()),
+  progress_url: optional(z.string()),
+  slots_total: z.number().int(),
+  slots_available: z.number().int(),
+  last_job_ended_at: optional(z.string()),
+  error: optional(workerFailureSchema),
+});
+export type ReadyStatus = z.output<typeof readyStatusSchema>;
+
+export const workerHealthSchema = z.object({
+  status: z.enum(['healthy', 'unhealthy']),
+  vram_bytes: z.number(),
+  uptime_seconds: z.number(),
+  /** Compute threads that decode this model fastest on this machine, as measured while loading. */
+  threads: optional(z.number().int()),
+});
+
+/** Events of `GET /v1/loading/progress`: they are sent without a name and have a `stage` instead of a `type`. */
+export const loadProgressSchema = z.discriminatedUnion('stage', [
+  z.object({
+    stage: z.literal('loading_to_vram'),
+    layers_loaded: z.number().int(),
+    layers_total: z.number().int(),
+    /** 0 on the CPU. */
+    vram_mb: z.number(),
+  }),
+  z.object({ stage: z.literal('ready') }),
+  z.object({ stage: z.literal('error'), code: z.string(), message: z.string() }),
+]);
+export type LoadProgress = z.output<typeof loadProgressSchema>;
+
+/** Body of a shutdown request to a worker. */
+export const workerShutdownSchema = z.object({
+  /** Refuse, with `draining: false`, when a job runs or one ended less than this many milliseconds ago. */
+  only_if_idle_ms: optional(z.number().min(0)),
+});
+
+export const workerShutdownAnswerSchema = z.object({ message: z.string(), draining: z.boolean() });
+
