@@ -6,19 +6,19 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
 /**
- * Runs a program, in the project folder unless cwd says otherwise, with node_modules/.bin on its PATH and resolves to its exit code (128 + n after
+ * Runs a program in the project folder with node_modules/.bin on its PATH and resolves to its exit code (128 + n after
  * signal n). SIGINT and SIGTERM go on to the program, and the caller lives until it has ended. After timeoutMs
  * (default: none) the program gets SIGTERM.
  *
  * @param {string} command
  * @param {string[]} args
- * @param {{ env?: NodeJS.ProcessEnv, stdio?: import('node:child_process').StdioOptions, timeoutMs?: number, cwd?: string }} [options]
+ * @param {{ env?: NodeJS.ProcessEnv, stdio?: import('node:child_process').StdioOptions, timeoutMs?: number }} [options]
  * @returns {Promise<number>}
  */
-export function run(command, args, { env = {}, stdio = 'inherit', timeoutMs, cwd = root } = {}) {
+export function run(command, args, { env = {}, stdio = 'inherit', timeoutMs } = {}) {
   const path = [join(root, 'node_modules', '.bin'), process.env.PATH].join(delimiter);
   const child = spawn(command, args, {
-    cwd,
+    cwd: root,
     env: { ...process.env, PATH: path, ...env },
     stdio,
     timeout: timeoutMs,

@@ -1,0 +1,13 @@
+import { After, Before, setDefaultTimeout, Status } from '@cucumber/cucumber';
+import type { RbeeWorld } from './world.js';
+
+setDefaultTimeout(60_000);
+
+Before(async function (this: RbeeWorld) {
+  await this.open();
+});
+
+After(async function (this: RbeeWorld, { result }) {
+  if (result?.status === Status.FAILED) for (const program of this.programs) this.log(program.report());
+  await this.close();
+});

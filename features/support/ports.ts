@@ -1,0 +1,27 @@
+import { isPortFree } from './leaks.js';
+
+export interface Ports {
+  readonly queen: number;
+  readonly hive: number;
+  /** First of the ports that the hive gives to workers. */
+  readonly workers: number;
+}
+
+/** Ports of one scenario: two for the daemons, the rest for workers. */
+const PORTS_PER_SCENARIO = 20;
+const FIRST_PORT = 20_000;
+const PORTS_PER_RUNNER = 4_000;
+
+let next = 0;
+
+/** A block of free ports that no scenario of this run uses, in whichever of the parallel runners. */
+export async function takePorts(): Promise<Ports> {
+  const runner = Number(process.env.CUCUMBER_WORKER_ID ?? 0);
+  for (let tries = 0; tries < PORTS_PER_RUNNER / PORTS_PER_SCENARIO; tries++) {
+    const first = FIRST_PORT + runner * PORTS_PER_RUNNER + (next % (PORTS_PER_RUNNER / PORTS_PER_SCENARIO)) * PORTS_PER_SCENARIO;
+    next++;
+    const free = await Promise.all([first, first + 1, first + 2, first + 3].map(isPortFree));
+    if (free.every(Boolean)) return { queen: first, hive: first + 1, workers: first + 2 };
+  }
+  throw new Error('no block of free ports for a scenario');
+}

@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setWorldConstructor, World } from '@cucumber/cucumber';
+import { splitCommandLine } from './command-line.js';
+import { findProcessesOf, isPortFree } from './leaks.js';
+import { type Ports, takePorts } from './ports.js';
+import { Program } from './program.js';
+import { waitUntil } from './wait.js';
+
+export const PROJECT = resolve(import.meta.dirname, '../..');
+
+const LAUNCHERS: Record<string, string> = {
+  'rbee-keeper': 'apps/rbee-keeper/bin/rbee-keeper.js',
+  rbee: 'apps/rbee-keeper/bin/rbee.js',
+  'queen-rbee': 'apps/queen-rbee/bin/queen-rbee.js',
+  'rbee-hive': 'apps/rbee-hive/bin/rbee-hive.js',
+  'llm-worker-rbee': 'apps/llm-worker/bin/llm-worker-rbee.js',
+};
+
+/** One scenario: a home folder, ports and processes of its own. */
+export class RbeeWorld extends World {
+  home = '';
+  ports: Ports = { queen: 0, hive: 0, workers: 0 };
+  variables: Record<string, string> = {};
+  programs: Program[] = [];
+  /** Set by a scenario that lets a scripted worker stand in for what the engine cannot do on demand. */
+  scriptedWorker: string[] | undefined;
+  /** What steps hand on to later steps. */
+  notes = new Map<string, unknown>();
+  #folder = '';
+
+  async open(): Promise<void> {
+    this.#folder = mkdtempSync(join(tmpdir(), 'rbee-scenario-'));
+    this.home = join(this.#folder, 'home');
+    mkdirSync(join(this.home, 'tmp'), { recursive: true });
+    this.ports = await takePorts();
+    this.variables = {
+      PATH: process.env.PATH ?? '',
+      HOME: this.home,
+      TMPDIR: join(this.home, 'tmp'),
+      RBEE_QUEEN_PORT: String(this.ports.queen),
+      RBEE_HIVE_PORT: String(this.ports.hive),
+      RBEE_WORKER_PORT_START: String(this.ports.workers),
+      RBEE_NO_JITTER: '1',
+    };
+  }
+
+  /** Starts one of the launchers. */
+  start(name: string, args: readonly string[], options: { input?: string; variables?: Record<string, string> } = {}): Program {
+    const launcher = LAUNCHERS[name];
+    assert(launcher, `there is no launcher named ${name}`);
+    return this.startScript([join(PROJECT, launcher)], args, options);
+  }
+
+  /** Starts a Node program. */
+  startScript(
+    script: readonly string[],
+    args: readonly string[],
+    options: { input?: string; variables?: Record<string, string> } = {},
+  ): Program {
+    const program = new Program({
+      command: process.execPath,
+      args: [...script, ...args],
+      variables: { ...this.variables, ...options.variables },
+      cwd: this.home,
+      input: options.input,
+    });
+    this.programs.push(program);
+    return program;
+  }
+
+  /** Starts a command line such as `rbee-keeper infer --prompt "hello"`. */
+  startCommand(line: string, options: { input?: string } = {}): Program {
+    const [name = '', ...args] = splitCommandLine(this.fill(line));
+    return this.start(name, args, options);
+  }
+
+  /** Replaces `<home>`, `<project>`, `<queen port>` and noted names in a text of a scenario. */
+  fill(text: string): string {
+    return text
+      .replaceAll('<home>', this.home)
+      .replaceAll('<project>', PROJECT)
+      .replaceAll('<queen port>', String(this.ports.queen))
+      .replaceAll('<hive port>', String(this.ports.hive))
+      .replaceAll('<first worker port>', String(this.ports.workers))
+      .replace(/<noted ([^>]+)>/g, (_match, name: string) => String(this.notes.get(name)));
+  }
+
+  get queenUrl(): string {
+    return `http://127.0.0.1:${this.ports.queen}`;
+  }
+
+  get hiveUrl(): string {
+    return `http://127.0.0.1:${this.ports.hive}`;
+  }
+
+  /** The program that was started last. */
+  get last(): Program {
+    const program = this.programs.at(-1);
+    assert(program, 'no program was started');
+    return program;
+  }
+
+  /** Starts a daemon and waits until it answers. */
+  async startDaemon(name: 'queen-rbee' | 'rbee-hive', args: readonly string[] = []): Promise<Program> {
+    const program = this.start(name, ['daemon', ...args]);
+    await this.waitForHealth(program, name === 'queen-rbee' ? `${this.queenUrl}/health` : `${this.hiveUrl}/v1/health`);
+    return program;
+  }
+
+  async waitForHealth(program: Program, url: string): Promise<void> {
+    await waitUntil(
+      async () => {
+        assert(program.running, `the daemon ended\n${program.report()}`);
+        return await fetch(url).then(
+          (response) => response.ok,
+          () => false,
+        );
+      },
+      () => `${url} never answered\n${program.report()}`,
+    );
+  }
+
+  /** Writes the probe file: what the hive is told about this machine. */
+  presentMachine(figures: unknown): void {
+    const path = join(this.home, 'probe.json');
+    writeFileSync(path, JSON.stringify(figures));
+    this.variables.RBEE_PROBE_FILE = path;
+  }
+
+  /** Ends what the scenario started and fails when anything of it is left behind. */
+  async close(): Promise<void> {
+    const daemons = this.programs.filter((program) => program.running);
+    for (const program of daemons) program.kill('SIGTERM');
+    await Promise.all(daemons.map((program) => program.waitForExit(45_000)));
+    const left = await this.#waitForProcesses();
+    for (const { pid } of left) process.kill(pid, 'SIGKILL');
+    const held: number[] = [];
+    for (let port = this.ports.queen; port < this.ports.queen + 20; port++) if (!(await isPortFree(port))) held.push(port);
+    const files = readdirSync(join(this.home, 'tmp')).filter((name) => !this.#isExpected(name));
+    rmSync(this.#folder, { recursive: true, force: true });
+    assert.deepEqual(left, [], 'processes were left behind');
+    assert.deepEqual(held, [], 'ports are still held');
+    assert.deepEqual(files, [], 'temporary files were left behind');
+  }
+
+  #isExpected(name: string): boolean {
+    // Partial results are meant to be found by the user; node keeps its compile cache in the temporary folder.
+    return name.startsWith('rbee-partial-') || name === 'node-compile-cache' || name.startsWith('tsx-');
+  }
+
+  async #waitForProcesses() {
+    const end = performance.now() + 5_000;
+    for (;;) {
+      const left = findProcessesOf(this.home);
+      if (left.length === 0 || performance.now() > end) return left;
+      await new Promise((settle) => setTimeout(settle, 50));
+    }
+  }
+}
+
+setWorldConstructor(RbeeWorld);
