@@ -1,4 +1,4 @@
-import { After, Before, setDefaultTimeout, Status } from '@cucumber/cucumber';
+import { After, Before, Status, setDefaultTimeout } from '@cucumber/cucumber';
 import type { RbeeWorld } from './world.js';
 
 setDefaultTimeout(60_000);

@@ -17,6 +17,8 @@ export interface MadeModelOptions {
   /** `general.file_type`: 15 is Q4_K_M. The weights are F32 whatever this says. */
   readonly fileType?: number;
   readonly contextLength?: number;
+  /** Say the word again and again instead of ending after it. */
+  readonly endless?: boolean;
 }
 
 /**
@@ -24,12 +26,12 @@ export interface MadeModelOptions {
  * Embeddings are unit vectors, attention and feed-forward add nothing, and the output rows pick the next token.
  */
 export function writeMadeModel(path: string, options: MadeModelOptions = {}): void {
-  const { vocabulary = 32_000, eosTokenId = 2, fileType = 15, contextLength = 256 } = options;
+  const { vocabulary = 32_000, eosTokenId = 2, fileType = 15, contextLength = 256, endless = false } = options;
   const embeddings = new Float32Array(vocabulary * EMBEDDING);
   for (let token = 0; token < vocabulary; token++) embeddings[token * EMBEDDING + (token === WORD_ID ? 1 : 0)] = 1;
   const output = new Float32Array(vocabulary * EMBEDDING);
   output[WORD_ID * EMBEDDING] = 1;
-  output[eosTokenId * EMBEDDING + 1] = 1;
+  output[(endless ? WORD_ID : eosTokenId) * EMBEDDING + 1] = 1;
   const square = new Float32Array(EMBEDDING * EMBEDDING);
   const ones = new Float32Array(EMBEDDING).fill(1);
   const tensors: [name: string, dimensions: number[], data: Float32Array][] = [
@@ -59,8 +61,20 @@ export function writeMadeModel(path: string, options: MadeModelOptions = {}): vo
     field('llama.attention.layer_norm_rms_epsilon', float32(1e-5)),
     field('tokenizer.ggml.model', text('llama')),
     field('tokenizer.ggml.tokens', array(STRING, tokenTexts(vocabulary).map(rawText))),
-    field('tokenizer.ggml.scores', array(FLOAT32, range(vocabulary, (id) => raw('float', -id)))),
-    field('tokenizer.ggml.token_type', array(INT32, range(vocabulary, (id) => raw('int', tokenType(id))))),
+    field(
+      'tokenizer.ggml.scores',
+      array(
+        FLOAT32,
+        range(vocabulary, (id) => raw('float', -id)),
+      ),
+    ),
+    field(
+      'tokenizer.ggml.token_type',
+      array(
+        INT32,
+        range(vocabulary, (id) => raw('int', tokenType(id))),
+      ),
+    ),
     field('tokenizer.ggml.bos_token_id', uint32(1)),
     field('tokenizer.ggml.eos_token_id', uint32(eosTokenId)),
     field('tokenizer.ggml.unknown_token_id', uint32(0)),

@@ -18,7 +18,8 @@ let next = 0;
 export async function takePorts(): Promise<Ports> {
   const runner = Number(process.env.CUCUMBER_WORKER_ID ?? 0);
   for (let tries = 0; tries < PORTS_PER_RUNNER / PORTS_PER_SCENARIO; tries++) {
-    const first = FIRST_PORT + runner * PORTS_PER_RUNNER + (next % (PORTS_PER_RUNNER / PORTS_PER_SCENARIO)) * PORTS_PER_SCENARIO;
+    const first =
+      FIRST_PORT + runner * PORTS_PER_RUNNER + (next % (PORTS_PER_RUNNER / PORTS_PER_SCENARIO)) * PORTS_PER_SCENARIO;
     next++;
     const free = await Promise.all([first, first + 1, first + 2, first + 3].map(isPortFree));
     if (free.every(Boolean)) return { queen: first, hive: first + 1, workers: first + 2 };

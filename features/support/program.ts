@@ -6,6 +6,8 @@ export interface ProgramOptions {
   readonly variables: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly input?: string | undefined;
+  /** Runs as another user. */
+  readonly user?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
 type Output = 'stdout' | 'stderr';
@@ -32,6 +34,7 @@ export class Program {
       cwd: options.cwd,
       env: options.variables,
       stdio: ['pipe', 'pipe', 'pipe'],
+      ...options.user,
     });
     for (const output of ['stdout', 'stderr'] as const) {
       this.child[output]?.setEncoding('utf8').on('data', (text: string) => {
@@ -68,7 +71,10 @@ export class Program {
   async waitForExit(timeoutMs = WAIT_MS): Promise<number> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`"${this.name}" did not end within ${timeoutMs} ms\n${this.report()}`)), timeoutMs);
+      timer = setTimeout(
+        () => reject(new Error(`"${this.name}" did not end within ${timeoutMs} ms\n${this.report()}`)),
+        timeoutMs,
+      );
     });
     try {
       return await Promise.race([this.exited, late]);

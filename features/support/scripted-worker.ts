@@ -194,7 +194,9 @@ async function callBack(state: 'loading' | 'idle'): Promise<void> {
     pid: process.pid,
     error: undefined,
   };
-  await callJson(hive, hiveRoutes.workerReady, { body: state === 'loading' ? { ...body, slots_total: undefined } : body });
+  await callJson(hive, hiveRoutes.workerReady, {
+    body: state === 'loading' ? { ...body, slots_total: undefined } : body,
+  });
 }
 
 function heartbeat(): void {

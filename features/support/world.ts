@@ -25,11 +25,12 @@ export class RbeeWorld extends World {
   ports: Ports = { queen: 0, hive: 0, workers: 0 };
   variables: Record<string, string> = {};
   programs: Program[] = [];
-  /** Set by a scenario that lets a scripted worker stand in for what the engine cannot do on demand. */
-  scriptedWorker: string[] | undefined;
+  /** Set by a scenario that starts its programs as another user. */
+  user: { uid: number; gid: number } | undefined;
   /** What steps hand on to later steps. */
   notes = new Map<string, unknown>();
   #folder = '';
+  #closers: (() => Promise<unknown>)[] = [];
 
   async open(): Promise<void> {
     this.#folder = mkdtempSync(join(tmpdir(), 'rbee-scenario-'));
@@ -48,7 +49,11 @@ export class RbeeWorld extends World {
   }
 
   /** Starts one of the launchers. */
-  start(name: string, args: readonly string[], options: { input?: string; variables?: Record<string, string> } = {}): Program {
+  start(
+    name: string,
+    args: readonly string[],
+    options: { input?: string; variables?: Record<string, string> } = {},
+  ): Program {
     const launcher = LAUNCHERS[name];
     assert(launcher, `there is no launcher named ${name}`);
     return this.startScript([join(PROJECT, launcher)], args, options);
@@ -66,6 +71,7 @@ export class RbeeWorld extends World {
       variables: { ...this.variables, ...options.variables },
       cwd: this.home,
       input: options.input,
+      user: this.user,
     });
     this.programs.push(program);
     return program;
@@ -130,15 +136,22 @@ export class RbeeWorld extends World {
     this.variables.RBEE_PROBE_FILE = path;
   }
 
+  /** Remembers how to end something that a step started inside the suite itself. */
+  onClose(closer: () => Promise<unknown>): void {
+    this.#closers.push(closer);
+  }
+
   /** Ends what the scenario started and fails when anything of it is left behind. */
   async close(): Promise<void> {
+    for (const closer of this.#closers) await closer();
     const daemons = this.programs.filter((program) => program.running);
     for (const program of daemons) program.kill('SIGTERM');
     await Promise.all(daemons.map((program) => program.waitForExit(45_000)));
     const left = await this.#waitForProcesses();
     for (const { pid } of left) process.kill(pid, 'SIGKILL');
     const held: number[] = [];
-    for (let port = this.ports.queen; port < this.ports.queen + 20; port++) if (!(await isPortFree(port))) held.push(port);
+    for (let port = this.ports.queen; port < this.ports.queen + 20; port++)
+      if (!(await isPortFree(port))) held.push(port);
     const files = readdirSync(join(this.home, 'tmp')).filter((name) => !this.#isExpected(name));
     rmSync(this.#folder, { recursive: true, force: true });
     assert.deepEqual(left, [], 'processes were left behind');

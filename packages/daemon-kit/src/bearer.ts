@@ -9,11 +9,17 @@ export function checkBearer(header: string | undefined, key: Secret | undefined,
     log.warn({ reason, ...(identity ? { identity } : {}) }, 'authentication failed');
     return new RbeeError(code, message, { details: { reason } });
   };
-  if (header === undefined) throw refuse('MISSING_API_KEY', 'missing_header', 'this service needs a key: no Authorization header was sent');
+  if (header === undefined)
+    throw refuse('MISSING_API_KEY', 'missing_header', 'this service needs a key: no Authorization header was sent');
   const match = /^Bearer (\S(?:.*\S)?)$/.exec(header);
-  if (/^Bearer *$/.test(header)) throw refuse('MISSING_API_KEY', 'empty_token', 'this service needs a key: the Authorization header holds none');
+  if (/^Bearer *$/.test(header))
+    throw refuse('MISSING_API_KEY', 'empty_token', 'this service needs a key: the Authorization header holds none');
   if (!match?.[1]) {
-    throw refuse('MISSING_API_KEY', 'invalid_format', 'the Authorization header must be "Bearer", one space and the key');
+    throw refuse(
+      'MISSING_API_KEY',
+      'invalid_format',
+      'the Authorization header must be "Bearer", one space and the key',
+    );
   }
   if (!key.matches(match[1])) {
     throw refuse('INVALID_API_KEY', 'invalid_token', 'the key was rejected', new Secret(match[1]).fingerprint);

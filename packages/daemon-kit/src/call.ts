@@ -46,16 +46,25 @@ export interface IncomingStream {
 const CALL_TIMEOUT_MS = 10_000;
 
 /** Calls a route that answers JSON. Throws the peer's coded error, CONNECTION_TIMEOUT or INVALID_RESPONSE. */
-export async function callJson<R extends Route>(target: Target, route: R, options: CallOptions<R> = {}): Promise<JsonOf<R>> {
+export async function callJson<R extends Route>(
+  target: Target,
+  route: R,
+  options: CallOptions<R> = {},
+): Promise<JsonOf<R>> {
   const text = await within(target, route, options, async (response) => readText(response));
   if (route.answer.kind === 'empty') return undefined as JsonOf<R>;
-  const schema = route.answer.kind === 'json' ? route.answer.schema : route.answer.kind === 'sse' ? route.answer.json : undefined;
+  const schema =
+    route.answer.kind === 'json' ? route.answer.schema : route.answer.kind === 'sse' ? route.answer.json : undefined;
   if (!schema) throw new TypeError(`the route ${route.path} does not answer JSON`);
   return parseAnswer(target, schema, text) as JsonOf<R>;
 }
 
 /** Calls a route that answers an event stream; resolves when its status line has come. */
-export async function callStream<R extends Route>(target: Target, route: R, options: CallOptions<R> = {}): Promise<IncomingStream> {
+export async function callStream<R extends Route>(
+  target: Target,
+  route: R,
+  options: CallOptions<R> = {},
+): Promise<IncomingStream> {
   const { body, headers } = await within(target, route, options, async (response) => response, 'text/event-stream');
   const { name } = target.transport.peer;
   const toBrokenError = (cause?: unknown) => {
@@ -70,7 +79,11 @@ export async function callStream<R extends Route>(target: Target, route: R, opti
 }
 
 /** Calls a route that answers text; resolves when its status line has come. */
-export async function callText<R extends Route>(target: Target, route: R, options: CallOptions<R> = {}): Promise<AsyncIterable<Uint8Array>> {
+export async function callText<R extends Route>(
+  target: Target,
+  route: R,
+  options: CallOptions<R> = {},
+): Promise<AsyncIterable<Uint8Array>> {
   const { body } = await within(target, route, options, async (response) => response, 'text/plain');
   return body;
 }
@@ -152,7 +165,10 @@ function parseAnswer(target: Target, schema: z.ZodType, text: string): unknown {
   const { name } = target.transport.peer;
   const refuse = (why: string, cause?: unknown) =>
     new RbeeError('INVALID_RESPONSE', `${name} answered something that cannot be understood: ${why}`, {
-      details: { service: name, ...(/position (\d+)/.exec(why) ? { position: Number(/position (\d+)/.exec(why)?.[1]) } : {}) },
+      details: {
+        service: name,
+        ...(/position (\d+)/.exec(why) ? { position: Number(/position (\d+)/.exec(why)?.[1]) } : {}),
+      },
       suggestion: `check that the program behind this address is ${name}, and restart it`,
       cause,
     });
@@ -164,7 +180,12 @@ function parseAnswer(target: Target, schema: z.ZodType, text: string): unknown {
   }
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
-  throw refuse(parsed.error.issues.map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`).join('; ').slice(0, 300));
+  throw refuse(
+    parsed.error.issues
+      .map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`)
+      .join('; ')
+      .slice(0, 300),
+  );
 }
 
 async function toPeerError(target: Target, response: TransportResponse): Promise<RbeeError> {

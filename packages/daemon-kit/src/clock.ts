@@ -4,22 +4,35 @@ export interface Clock {
   now(): number;
   /** Steady clock for durations, with fractions. */
   monotonic(): number;
-  /** Runs a task once after a delay; the returned function cancels it. */
+  /** Runs a task once after a delay of any length, infinite included; the returned function cancels it. */
   after(delayMs: number, task: () => void): () => void;
   /** Runs a task again and again; the returned function ends it. */
   every(periodMs: number, task: () => void): () => void;
 }
 
-/** The machine's own clock. Its timers do not keep a process alive that has nothing else to do. */
+/** A longer timer of Node.js overflows and fires at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * The machine's own clock. A single delay keeps the process alive, because somebody waits for what follows; a
+ * periodic task alone does not.
+ */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(delayMs, task) {
-    const timer = setTimeout(task, delayMs);
+    let timer: NodeJS.Timeout;
+    const arm = (remainingMs: number) => {
+      timer =
+        remainingMs > MAX_TIMER_MS
+          ? setTimeout(() => arm(remainingMs - MAX_TIMER_MS), MAX_TIMER_MS)
+          : setTimeout(task, remainingMs);
+    };
+    arm(delayMs);
     return () => clearTimeout(timer);
   },
   every(periodMs, task) {
-    const timer = setInterval(task, periodMs);
+    const timer = setInterval(task, Math.min(periodMs, MAX_TIMER_MS));
     timer.unref();
     return () => clearInterval(timer);
   },
@@ -42,7 +55,12 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 }
 
 /** The result of a promise, or the error that `toError` makes when it takes longer than `timeoutMs`. */
-export function withTimeout<T>(clock: Clock, timeoutMs: number, promise: Promise<T>, toError: () => Error): Promise<T> {
+export function withTimeout<T>(
+  clock: Clock,
+  timeoutMs: number,
+  promise: Promise<T>,
+  toError: () => Error,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const cancel = clock.after(timeoutMs, () => reject(toError()));
     promise.then(resolve, reject).finally(cancel);
@@ -54,7 +72,7 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
+    else signal.addEventListener('abort', abort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
 }

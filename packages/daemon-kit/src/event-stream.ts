@@ -1,5 +1,5 @@
-import type { Response } from 'express';
 import { DONE_FRAME, encodeSse, KEEP_ALIVE, type RbeeError, toErrorEvent } from '@rbee/protocol';
+import type { Response } from 'express';
 import type { Clock } from './clock.js';
 
 /** The writing end of a server-sent event stream: one write per event, one terminal event, then `[DONE]`. */
@@ -49,7 +49,10 @@ export class EventStream<E = unknown> {
   send(event: E, id?: string): boolean {
     const { type, stage } = event as { type?: string; stage?: string };
     const terminal = type === 'end' || type === 'error' || stage === 'ready' || stage === 'error';
-    return this.sendFrame(encodeSse({ event: this.#unnamed ? undefined : type, data: JSON.stringify(event), id }), terminal);
+    return this.sendFrame(
+      encodeSse({ event: this.#unnamed ? undefined : type, data: JSON.stringify(event), id }),
+      terminal,
+    );
   }
 
   /** Sends a frame that is encoded already. `terminal` says that it holds the terminal event. */

@@ -43,15 +43,23 @@ export async function listen(
   };
 }
 
-function toListenError(service: string, { host, port }: { host: string; port: number }, cause: NodeJS.ErrnoException): RbeeError {
+function toListenError(
+  service: string,
+  { host, port }: { host: string; port: number },
+  cause: NodeJS.ErrnoException,
+): RbeeError {
   const why: Record<string, string> = {
     EADDRINUSE: 'is in use by another process',
     EACCES: 'may not be opened by this user',
     EADDRNOTAVAIL: 'is on an address that this machine does not have',
   };
-  return new RbeeError('CONFIG_INVALID', `${service} cannot listen: port ${port} on ${host} ${why[cause.code ?? ''] ?? `fails (${cause.code})`}`, {
-    details: { port, host, cause: cause.code },
-    suggestion: `end the process that uses port ${port}, or choose another one with --port`,
-    cause,
-  });
+  return new RbeeError(
+    'CONFIG_INVALID',
+    `${service} cannot listen: port ${port} on ${host} ${why[cause.code ?? ''] ?? `fails (${cause.code})`}`,
+    {
+      details: { port, host, cause: cause.code },
+      suggestion: `end the process that uses port ${port}, or choose another one with --port`,
+      cause,
+    },
+  );
 }

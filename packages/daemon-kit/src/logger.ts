@@ -1,5 +1,5 @@
-import { type BaseLogger, type DestinationStream, multistream, pino, stdTimeFunctions } from 'pino';
 import { isRbeeError } from '@rbee/protocol';
+import { type BaseLogger, type DestinationStream, multistream, pino, stdTimeFunctions } from 'pino';
 import { redact } from './redact.js';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';

@@ -18,7 +18,9 @@ export function readStartTime(pid: number, platform: NodeJS.Platform = process.p
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       return fields[0] === 'Z' ? undefined : fields[19];
     }
-    return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8', timeout: 2000 }).trim() || undefined;
+    return (
+      execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8', timeout: 2000 }).trim() || undefined
+    );
   } catch (error) {
     const { code, status } = error as NodeJS.ErrnoException & { status?: number };
     if (code === 'ENOENT' || code === 'ESRCH' || status === 1) return undefined;
@@ -106,7 +108,11 @@ export function startProcess(options: StartOptions): Promise<StartedProcess> {
 }
 
 /** SIGTERM, then SIGKILL after `graceMs`. Resolves with whether it had to be killed, once the process has gone. */
-export async function endProcess(identity: ProcessIdentity, clock: Clock, graceMs: number): Promise<{ killed: boolean }> {
+export async function endProcess(
+  identity: ProcessIdentity,
+  clock: Clock,
+  graceMs: number,
+): Promise<{ killed: boolean }> {
   signalProcess(identity, 'SIGTERM');
   if (await waitUntilGone(identity, clock, graceMs)) return { killed: false };
   const killed = signalProcess(identity, 'SIGKILL');

@@ -1,4 +1,4 @@
-import express, { type NextFunction, type Request, type Response } from 'express';
+import { randomUUID } from 'node:crypto';
 import {
   type BodyOf,
   correlationIdSchema,
@@ -13,7 +13,7 @@ import {
   toErrorEnvelope,
   toRbeeError,
 } from '@rbee/protocol';
-import { randomUUID } from 'node:crypto';
+import express, { type NextFunction, type Request, type Response } from 'express';
 import type { z } from 'zod';
 import { checkBearer } from './bearer.js';
 import type { Clock } from './clock.js';
@@ -52,7 +52,9 @@ export interface TextStream {
   write(text: string): boolean;
 }
 
-type StreamedJson<R extends Route> = R['answer'] extends { kind: 'sse'; json: infer S extends z.ZodType } ? z.output<S> : never;
+type StreamedJson<R extends Route> = R['answer'] extends { kind: 'sse'; json: infer S extends z.ZodType }
+  ? z.output<S>
+  : never;
 
 export type Handler<R extends Route> = R['answer']['kind'] extends 'json'
   ? (call: Call<R>) => Promise<JsonOf<R> | Reply<JsonOf<R>>>
@@ -132,7 +134,8 @@ async function answer(
   const correlationId = response.locals.correlationId as string;
   const abort = new AbortController();
   response.once('close', () => {
-    if (!response.writableFinished) abort.abort(new RbeeError('CANCELLED', 'the client closed the connection', { correlationId }));
+    if (!response.writableFinished)
+      abort.abort(new RbeeError('CANCELLED', 'the client closed the connection', { correlationId }));
   });
   const deadline = readDeadline(request);
   const remaining = deadline === undefined ? undefined : deadline - options.clock.now();
@@ -140,7 +143,9 @@ async function answer(
   const cancelTimer =
     remaining === undefined
       ? undefined
-      : options.clock.after(Math.min(remaining, MAX_TIMER_MS), () => abort.abort(toDeadlineError(deadline as number, correlationId)));
+      : options.clock.after(Math.min(remaining, MAX_TIMER_MS), () =>
+          abort.abort(toDeadlineError(deadline as number, correlationId)),
+        );
   const call: Call = {
     params: (route.params ? parseInput(route.params, request.params, 'the path') : undefined) as Call['params'],
     query: (route.query ? parseInput(route.query, request.query, 'the query') : undefined) as Call['query'],
@@ -170,7 +175,8 @@ async function run(
   if (kind === 'sse') return runStream(route, handler, call, response, options);
   if (kind === 'text') {
     const open = () => {
-      if (!response.headersSent) response.writeHead(200, { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-cache' });
+      if (!response.headersSent)
+        response.writeHead(200, { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-cache' });
     };
     await handler(call, {
       write(text: string) {
@@ -241,17 +247,23 @@ function refuseUnknown(routes: RouteTable) {
     })),
   );
   return (request: Request, response: Response, next: NextFunction) => {
-    const allowed = [...new Set(patterns.filter(({ pattern }) => pattern.test(request.path)).map(({ method }) => method))];
+    const allowed = [
+      ...new Set(patterns.filter(({ pattern }) => pattern.test(request.path)).map(({ method }) => method)),
+    ];
     if (allowed.length === 0) return next(new RbeeError('NOT_FOUND', 'there is no such route'));
     response.setHeader('Allow', allowed.join(', '));
-    next(new RbeeError('METHOD_NOT_ALLOWED', `this route answers ${allowed.join(', ')} only`, { details: { allowed } }));
+    next(
+      new RbeeError('METHOD_NOT_ALLOWED', `this route answers ${allowed.join(', ')} only`, { details: { allowed } }),
+    );
   };
 }
 
 function translateBodyError(error: unknown, limit: number): unknown {
   const { type, status } = error as { type?: string; status?: number };
   if (type === 'entity.too.large') {
-    return new RbeeError('PAYLOAD_TOO_LARGE', `the body is larger than ${limit} bytes`, { details: { limit_bytes: limit } });
+    return new RbeeError('PAYLOAD_TOO_LARGE', `the body is larger than ${limit} bytes`, {
+      details: { limit_bytes: limit },
+    });
   }
   if (type === 'entity.parse.failed') return new RbeeError('INVALID_REQUEST', 'the body is not valid JSON');
   if (error instanceof URIError || (typeof type === 'string' && status !== undefined && status < 500)) {
@@ -281,6 +293,7 @@ function renderError(caught: unknown, request: Request, response: Response, log:
 
 function logFailure(error: RbeeError, log: Logger, path: string): void {
   const fields = { error_code: error.code, path, status: error.status };
-  if (error.code === 'INTERNAL_ERROR') log.error({ ...fields, error: error.cause ?? error }, 'a request failed unexpectedly');
+  if (error.code === 'INTERNAL_ERROR')
+    log.error({ ...fields, error: error.cause ?? error }, 'a request failed unexpectedly');
   else log.info(fields, `a request failed: ${error.message}`);
 }

@@ -42,7 +42,10 @@ export const settingSchema = {
   text: z.string().min(1),
   port: z.coerce.number().int().min(1024, 'must be 1024 to 65535').max(65535, 'must be 1024 to 65535'),
   count: z.coerce.number().int().min(0),
-  flag: z.union([z.boolean(), z.enum(['true', 'false', '1', '0', '']).transform((text) => text === 'true' || text === '1')]),
+  flag: z.union([
+    z.boolean(),
+    z.enum(['true', 'false', '1', '0', '']).transform((text) => text === 'true' || text === '1'),
+  ]),
   duration: z.union([z.number().min(0), z.string()]).transform((value, context) => {
     const ms = typeof value === 'number' ? value : parseDuration(value);
     if (ms === undefined) {

@@ -47,10 +47,14 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         port: base.port || 80,
         path,
         method: init.method,
-        headers: body === undefined ? init.headers : { ...init.headers, 'Content-Length': String(Buffer.byteLength(body)) },
+        headers:
+          body === undefined ? init.headers : { ...init.headers, 'Content-Length': String(Buffer.byteLength(body)) },
       };
       const outgoing = httpRequest(target);
-      const timer = setTimeout(() => outgoing.destroy(Object.assign(new Error('connect timed out'), { code: 'ETIMEDOUT' })), connectTimeoutMs);
+      const timer = setTimeout(
+        () => outgoing.destroy(Object.assign(new Error('connect timed out'), { code: 'ETIMEDOUT' })),
+        connectTimeoutMs,
+      );
       const abort = () => outgoing.destroy(signal?.reason as Error);
       signal?.addEventListener('abort', abort, { once: true });
       const settle = () => clearTimeout(timer);
@@ -78,7 +82,12 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   };
 }
 
-function toConnectionError(name: string, url: string, cause: NodeJS.ErrnoException, connectTimeoutMs: number): RbeeError {
+function toConnectionError(
+  name: string,
+  url: string,
+  cause: NodeJS.ErrnoException,
+  connectTimeoutMs: number,
+): RbeeError {
   const why: Record<string, string> = {
     ECONNREFUSED: 'the connection was refused',
     ETIMEDOUT: `no connection within ${connectTimeoutMs} ms`,

@@ -4,7 +4,11 @@ import { RbeeError } from './rbee-error.js';
 
 /** An optional field for which a missing value and `null` mean the same. */
 export function optional<T extends z.ZodType>(schema: T) {
-  return schema.nullish().transform((value) => (value === null ? undefined : value) as z.output<T> | undefined);
+  // The outer optional() lets the key be left out in the output type as well.
+  return schema
+    .nullish()
+    .transform((value) => (value === null ? undefined : value) as z.output<T> | undefined)
+    .optional();
 }
 
 /** An optional field with a default; `null` takes the default as well. */
@@ -14,9 +18,9 @@ export function withDefault<T extends z.ZodType>(schema: T, value: z.output<T>) 
 
 /** Renames older field names before an object is parsed; the current name wins where both are given. */
 export function acceptAliases<T extends z.ZodType>(aliases: Record<string, string>, schema: T) {
-  return z.preprocess((input) => {
+  return z.preprocess((input: z.input<T>) => {
     if (typeof input !== 'object' || input === null || Array.isArray(input)) return input;
-    const body: Record<string, unknown> = { ...input };
+    const body = { ...input } as Record<string, unknown>;
     for (const [older, current] of Object.entries(aliases)) {
       if (body[older] !== undefined && body[current] == null) body[current] = body[older];
       delete body[older];
@@ -41,7 +45,8 @@ interface FieldError {
 }
 
 function toFieldError(issue: z.core.$ZodIssue): FieldError & { code?: ErrorCode } {
-  const params = issue.code === 'custom' ? (issue.params as { code?: ErrorCode; reason?: string } | undefined) : undefined;
+  const params =
+    issue.code === 'custom' ? (issue.params as { code?: ErrorCode; reason?: string } | undefined) : undefined;
   return {
     field: issue.path.join('.') || '(body)',
     constraint: params?.reason ?? issue.code,

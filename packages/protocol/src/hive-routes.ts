@@ -1,12 +1,6 @@
 import { z } from 'zod';
 import { optional } from './field.js';
-import {
-  backendStatusSchema,
-  hiveEventSchema,
-  hiveHealthSchema,
-  resourcesSchema,
-  workerBinarySchema,
-} from './hive.js';
+import { backendStatusSchema, hiveEventSchema, hiveHealthSchema, resourcesSchema, workerBinarySchema } from './hive.js';
 import { workerIdSchema } from './identifiers.js';
 import { hiveLogQuerySchema } from './log-query.js';
 import { modelSchema } from './model.js';
@@ -49,12 +43,15 @@ export const hiveRoutes = defineRoutes({
   workerReady: {
     method: 'POST',
     path: '/v1/workers/ready',
+    // A worker calls back with its own key, which only the handler can check.
+    open: true,
     body: readyCallbackSchema,
     answer: { kind: 'json', schema: acknowledgement },
   },
   heartbeat: {
     method: 'POST',
     path: '/v1/heartbeat',
+    open: true,
     body: heartbeatSchema,
     answer: { kind: 'json', schema: acknowledgement },
   },

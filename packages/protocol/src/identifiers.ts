@@ -3,23 +3,29 @@ import { rejectWith } from './field.js';
 
 /** Why a text may not be used as an identifier, or `undefined` when nothing hostile is in it. */
 export function findHostileText(text: string): string | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-  if (/\u0000/.test(text)) return 'null_byte';
+  if (text.includes('\0')) return 'null_byte';
   if (/[\r\n]/.test(text)) return 'newline';
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-  if (/\u001b/.test(text)) return 'ansi_escape';
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: everything outside printable ASCII is refused
-  if (/[^\x20-\x7e]/.test(text)) return 'non_ascii';
+  if (text.includes('\x1b')) return 'ansi_escape';
+  // Looked for before the printable range, so that what is left of it can only be a control character.
+  if (/[^\p{ASCII}]/u.test(text)) return 'non_ascii';
+  if (/[^\x20-\x7e]/.test(text)) return 'special_characters';
   if (/[<>]/.test(text)) return 'html';
   if (/[;|&$`\\'"(){}*?!]/.test(text)) return 'shell_metacharacters';
   return undefined;
 }
 
+/** The machine-readable reason for a text that was refused already. */
+export function reasonForRefusal(text: string, maxLength: number): string {
+  if (text.length > maxLength) return findHostileText(text.slice(0, maxLength)) ?? 'too_long';
+  const hostile = findHostileText(text);
+  if (hostile) return hostile;
+  if (/(^|[/:])\.\.(\/|$)/.test(text)) return 'path_traversal';
+  return text.startsWith('/') ? 'absolute_path' : 'special_characters';
+}
+
 function checkIdentifier(pattern: RegExp, maxLength: number) {
-  return (text: string): string | undefined => {
-    if (pattern.test(text) && text.length <= maxLength) return undefined;
-    return findHostileText(text) ?? (text.length > maxLength ? 'too_long' : 'special_characters');
-  };
+  return (text: string): string | undefined =>
+    text.length <= maxLength && pattern.test(text) ? undefined : reasonForRefusal(text, maxLength);
 }
 
 export const BACKENDS = ['cpu', 'cuda', 'metal', 'vulkan'] as const;
@@ -59,7 +65,11 @@ export const nodeNameSchema = z
 export const workerIdSchema = z
   .string()
   .superRefine(
-    rejectWith('INVALID_WORKER_ID', 'must be 1 to 64 letters, digits or dashes', checkIdentifier(/^[A-Za-z0-9-]+$/, 64)),
+    rejectWith(
+      'INVALID_WORKER_ID',
+      'must be 1 to 64 letters, digits or dashes',
+      checkIdentifier(/^[A-Za-z0-9-]+$/, 64),
+    ),
   );
 
 /** Id of one task and of its inference. */

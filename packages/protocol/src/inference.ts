@@ -4,7 +4,10 @@ import { jobIdSchema } from './identifiers.js';
 import { narrationSchema } from './narration.js';
 
 /** Text for the model: at least one character, no NUL. Its length is bounded by the body limit and the model's context. */
-export const promptSchema = z.string().min(1, 'must not be empty').refine((text) => !text.includes('\0'), 'must not contain NUL');
+export const promptSchema = z
+  .string()
+  .min(1, 'must not be empty')
+  .refine((text) => !text.includes('\0'), 'must not contain NUL');
 
 /** One message of a conversation. */
 export const messageSchema = z.object({
@@ -19,6 +22,11 @@ export const inputFields = {
   messages: optional(z.array(messageSchema).min(1).max(4096)),
   /** `auto`: a prompt becomes one user message when the model has a chat template; `none`: the text goes to the model as it is. */
   template: withDefault(z.enum(['auto', 'none']), 'auto'),
+};
+
+/** Lets a check of the whole body run also when single fields are wrong, so that everything is reported at once. */
+export const alwaysChecked = {
+  when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null && !Array.isArray(value),
 };
 
 /** Adds the check that exactly one of `prompt` and `messages` is given. */
@@ -50,9 +58,12 @@ export const samplingFields = {
   seed: optional(z.number().int().min(0).max(0xffffffff)),
   /** Texts that end generation; none of them, nor a part of a matched one, is ever sent. */
   stop: withDefault(
-    z.union([z.string().min(1).max(100), z.array(z.string().min(1).max(100)).max(4)]).transform((stop) =>
-      typeof stop === 'string' ? [stop] : stop,
-    ),
+    z
+      .union(
+        [z.string().min(1).max(100), z.array(z.string().min(1).max(100)).max(4)],
+        'must be 1 to 100 characters, or at most 4 texts of that length',
+      )
+      .transform((stop) => (typeof stop === 'string' ? [stop] : stop)),
     [],
   ),
   /** Whether a cached prefix may be reused; `false` starts from an empty cache, which makes a seeded repeat bit-identical. */
@@ -80,7 +91,7 @@ export const inferenceRequestSchema = acceptAliases(
       stream: withDefault(z.boolean(), true),
       resume: optional(resumeSchema),
     })
-    .superRefine(requireOneInput),
+    .superRefine(requireOneInput, alwaysChecked),
 );
 export type InferenceRequest = z.output<typeof inferenceRequestSchema>;
 export type InferenceRequestInput = z.input<typeof inferenceRequestSchema>;
@@ -170,6 +181,7 @@ const olderEnd = z.object({ done: z.literal(true), total_tokens: z.number(), dur
 
 /** Brings the two older unnamed event shapes into today's form; anything else is returned as it is. */
 export function normalizeInferenceEvent(data: unknown): unknown {
+  if (typeof data !== 'object' || data === null || 'type' in data) return data;
   const token = olderToken.safeParse(data);
   if (token.success) return { type: 'token', t: token.data.token, i: token.data.index };
   const end = olderEnd.safeParse(data);

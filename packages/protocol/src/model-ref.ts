@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { rejectWith } from './field.js';
-import { findHostileText } from './identifiers.js';
+import { findHostileText, reasonForRefusal } from './identifiers.js';
 
 /** Reference of the model that comes with rbee. */
 export const BUNDLED_MODEL_REF = 'builtin:honeycomb';
@@ -12,8 +12,8 @@ export type ModelRef =
   | { readonly provider: 'local'; readonly reference: string };
 
 const ACCEPTED_FORMS = 'accepted forms: hf:org/repo, hf:org/repo:variant, file:///path/model.gguf, builtin:honeycomb';
-const HF = /^hf:([A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*)(?::([\w.-]+))?$/;
-const BUILTIN = /^builtin:([a-z0-9-]+)(?::([\w.-]+))?$/;
+const HF = /^hf:([A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*)(?::(\w[\w.-]*))?$/;
+const BUILTIN = /^builtin:([a-z0-9-]+)(?::(\w[\w.-]*))?$/;
 const FILE = /^file:(?:\/\/)?(\/.+)$/;
 const MAX_LENGTH = 512;
 
@@ -35,13 +35,17 @@ function withVariant(provider: 'hf' | 'builtin', reference = '', variant?: strin
 /** The text form of a model reference, the one that is stored, compared and shown. */
 export function formatModelRef(ref: ModelRef): string {
   if (ref.provider === 'local') return `file://${ref.reference}`;
-  return ref.variant === undefined ? `${ref.provider}:${ref.reference}` : `${ref.provider}:${ref.reference}:${ref.variant}`;
+  return ref.variant === undefined
+    ? `${ref.provider}:${ref.reference}`
+    : `${ref.provider}:${ref.reference}:${ref.variant}`;
 }
 
 function findModelRefFault(text: string): string | undefined {
   if (parseModelRef(text)) return undefined;
-  return findHostileText(text) ?? (text.length > MAX_LENGTH ? 'too_long' : 'special_characters');
+  return reasonForRefusal(text, MAX_LENGTH);
 }
 
 /** A model reference as text; at most 512 characters, ASCII only. */
-export const modelRefSchema = z.string().superRefine(rejectWith('INVALID_MODEL_REF', ACCEPTED_FORMS, findModelRefFault));
+export const modelRefSchema = z
+  .string()
+  .superRefine(rejectWith('INVALID_MODEL_REF', ACCEPTED_FORMS, findModelRefFault));

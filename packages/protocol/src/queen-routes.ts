@@ -3,7 +3,13 @@ import { optional } from './field.js';
 import { jobIdSchema, nodeNameSchema, workerIdSchema } from './identifiers.js';
 import { generationResultSchema } from './inference.js';
 import { queenLogQuerySchema } from './log-query.js';
-import { globalWorkerSchema, leaseEventSchema, leaseReleaseSchema, queenHealthSchema, workerReadinessSchema } from './queen.js';
+import {
+  globalWorkerSchema,
+  leaseEventSchema,
+  leaseReleaseSchema,
+  queenHealthSchema,
+  workerReadinessSchema,
+} from './queen.js';
 import { defineRoutes } from './route.js';
 import { taskEventSchema, taskRequestSchema } from './task.js';
 

@@ -21,7 +21,8 @@ export const MAX_EVENT_CHARS = 8 * 1024 * 1024;
 
 /** One message as a frame. Data may hold line breaks; name and id must not. */
 export function encodeSse(message: SseMessage): string {
-  const head = (message.id === undefined ? '' : `id: ${message.id}\n`) + (message.event ? `event: ${message.event}\n` : '');
+  const head =
+    (message.id === undefined ? '' : `id: ${message.id}\n`) + (message.event ? `event: ${message.event}\n` : '');
   const { data } = message;
   const multiLine = data.includes('\n') || data.includes('\r');
   return `${head}data: ${multiLine ? data.split(/\r\n|\n|\r/).join('\ndata: ') : data}\n\n`;
@@ -32,6 +33,8 @@ export function encodeEvent(event: { readonly type: string }, id?: string): stri
   return encodeSse({ event: event.type, data: JSON.stringify(event), id });
 }
 
+const LF = 10;
+
 /**
  * Incremental reader of a byte stream. Chunks may end anywhere, also within a line or a code point; LF, CRLF and CR end
  * lines; comments and unknown fields are skipped. Throws RangeError when one event exceeds `MAX_EVENT_CHARS`.
@@ -39,27 +42,35 @@ export function encodeEvent(event: { readonly type: string }, id?: string): stri
 export class SseDecoder {
   #decoder = new TextDecoder();
   #messages: SseMessage[] = [];
-  #pendingChars = 0;
+  #endedWithCr = false;
   #parser = createParser({
+    maxBufferSize: MAX_EVENT_CHARS,
     onEvent: ({ event, data, id }) => {
+      if (data.length > MAX_EVENT_CHARS) refuseSize();
       this.#messages.push({ event, data, id });
-      this.#pendingChars = 0;
     },
-    onComment: () => {
-      this.#pendingChars = 0;
+    onError: ({ type }) => {
+      if (type === 'max-buffer-size-exceeded') refuseSize();
     },
   });
 
   /** Takes the next bytes and returns the messages that they complete. */
   push(chunk: Uint8Array): SseMessage[] {
-    const text = this.#decoder.decode(chunk, { stream: true });
-    this.#pendingChars += text.length;
-    if (this.#pendingChars > MAX_EVENT_CHARS) throw new RangeError(`an event exceeds ${MAX_EVENT_CHARS} characters`);
-    this.#parser.feed(text);
+    let text = this.#decoder.decode(chunk, { stream: true });
+    if (text === '') return [];
+    if (this.#endedWithCr && text.charCodeAt(0) === LF) text = text.slice(1);
+    // A CR at the end of a chunk ends a line now: waiting for the LF that may follow would hold back the last event of a
+    // stream with CR line ends for ever.
+    this.#endedWithCr = text.endsWith('\r');
+    this.#parser.feed(this.#endedWithCr ? `${text}\n` : text);
     const complete = this.#messages;
     if (complete.length > 0) this.#messages = [];
     return complete;
   }
+}
+
+function refuseSize(): never {
+  throw new RangeError(`an event exceeds ${MAX_EVENT_CHARS} characters`);
 }
 
 /**

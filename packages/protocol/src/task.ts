@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { acceptAliases, optional, withDefault } from './field.js';
 import { backendSchema, deviceSchema, jobIdSchema, nodeNameSchema } from './identifiers.js';
 import {
+  alwaysChecked,
   endEventSchema,
   errorEventSchema,
   inputFields,
@@ -33,7 +34,7 @@ export const taskRequestSchema = acceptAliases(
       timeout_seconds: optional(z.number().gt(0).max(86_400)),
       stream: withDefault(z.boolean(), true),
     })
-    .superRefine(requireOneInput),
+    .superRefine(requireOneInput, alwaysChecked),
 );
 export type TaskRequest = z.output<typeof taskRequestSchema>;
 export type TaskRequestInput = z.input<typeof taskRequestSchema>;

@@ -6,10 +6,10 @@ export const API_VERSION = 'v1';
 
 /**
  * Whether two rbee versions may work together: same major version and, while that is 0, same minor version.
- * Anything that is not `major.minor.patch` is incompatible.
+ * Anything that is not `major.minor.patch`, perhaps with a pre-release or build suffix, is incompatible.
  */
 export function isCompatibleVersion(a: string, b: string): boolean {
-  const [left, right] = [a, b].map((version) => /^(\d+)\.(\d+)\.(\d+)/.exec(version));
+  const [left, right] = [a, b].map((version) => /^(\d+)\.(\d+)\.\d+(?:[-+][\w.+-]+)?$/.exec(version));
   if (!left || !right) return false;
   return left[1] === right[1] && (left[1] !== '0' || left[2] === right[2]);
 }

@@ -24,7 +24,11 @@ export const WORKER_STATES = [
 export type WorkerState = (typeof WORKER_STATES)[number];
 export const workerStateSchema = z.enum(WORKER_STATES);
 
-const workerFailureSchema = z.object({ code: z.string(), message: z.string(), details: optional(z.record(z.string(), z.unknown())) });
+const workerFailureSchema = z.object({
+  code: z.string(),
+  message: z.string(),
+  details: optional(z.record(z.string(), z.unknown())),
+});
 
 /** One worker as its hive lists it. */
 export const workerSchema = z.object({
@@ -38,7 +42,7 @@ export const workerSchema = z.object({
   state: workerStateSchema,
   slots_total: z.number().int(),
   slots_available: z.number().int(),
-  /** End of the last job, or the start of the worker. */
+  /** When it last showed that it lives: a callback, a job, or a good health check. */
   last_activity: z.string(),
   pid: optional(z.number().int()),
   restart_count: z.number().int(),
@@ -182,4 +186,3 @@ export const workerShutdownSchema = z.object({
 });
 
 export const workerShutdownAnswerSchema = z.object({ message: z.string(), draining: z.boolean() });
-

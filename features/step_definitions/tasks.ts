@@ -1,0 +1,183 @@
+import assert from 'node:assert/strict';
+import { type DataTable, Then, When } from '@cucumber/cucumber';
+import { generateWithEngineAlone } from '../support/engine-alone.js';
+import { OpenStream } from '../support/event-stream.js';
+import { assertHas } from '../support/expect.js';
+import type { RbeeWorld } from '../support/world.js';
+
+interface Answer {
+  readonly status: number;
+  readonly body: { error?: { code: string; message: string; details: Record<string, unknown> } };
+}
+
+When('I post this task:', async function (this: RbeeWorld, task: string) {
+  await postTask(this, this.fill(task));
+  await stream(this).closed;
+});
+
+When('I post this task in the background:', async function (this: RbeeWorld, task: string) {
+  await postTask(this, this.fill(task));
+});
+
+When('I post this task for JSON:', async function (this: RbeeWorld, task: string) {
+  const response = await fetch(`${this.queenUrl}/v2/tasks`, { method: 'POST', body: this.fill(task) });
+  const body = response.headers.get('content-type')?.includes('json') ? await response.json() : await response.text();
+  this.notes.set('answer', { status: response.status, body });
+});
+
+Then('the answer is {int} with the code {word}', function (this: RbeeWorld, status: number, code: string) {
+  const answer = this.notes.get('answer') as Answer;
+  assert.deepEqual([answer.status, answer.body.error?.code], [status, code], JSON.stringify(answer.body));
+  assert(answer.body.error?.message);
+  assert.equal(typeof answer.body.error?.details, 'object');
+});
+
+Then("the answer's details have:", function (this: RbeeWorld, expected: string) {
+  assertHas((this.notes.get('answer') as Answer).body.error?.details, JSON.parse(expected), 'details');
+});
+
+Then('the answer is {int} with the content type {string}', function (this: RbeeWorld, status: number, type: string) {
+  assert.equal(stream(this).response.status, status);
+  assert(stream(this).response.headers.get('content-type')?.startsWith(type));
+});
+
+Then('the stream ends with {string}', function (this: RbeeWorld, type: string) {
+  assertEnds(stream(this), type);
+});
+
+Then('the open stream ends with {string}', async function (this: RbeeWorld, type: string) {
+  await stream(this).closed;
+  assertEnds(stream(this), type);
+});
+
+Then('the end of the stream has:', function (this: RbeeWorld, expected: string) {
+  assertHas(stream(this).terminal, JSON.parse(expected), 'end');
+});
+
+Then("the stream's last frame is [DONE]", function (this: RbeeWorld) {
+  assert.equal(stream(this).messages.at(-1)?.data, '[DONE]');
+});
+
+Then('the tokens of the stream are numbered from 0 without a gap', function (this: RbeeWorld) {
+  const tokens = stream(this).all('token');
+  assert(tokens.length > 0);
+  assert.deepEqual(
+    tokens.map((event) => event.i),
+    tokens.map((_event, index) => index),
+  );
+});
+
+Then('the tokens of the stream did not come all at once', function (this: RbeeWorld) {
+  const { messages, times } = stream(this);
+  const arrivals = new Set(times.filter((_time, index) => messages[index]?.event === 'token'));
+  assert(arrivals.size > 10, `${arrivals.size} arrivals`);
+});
+
+Then('the text of the stream is {string}', function (this: RbeeWorld, text: string) {
+  assert.equal(stream(this).text, text);
+});
+
+Then('the text of the stream starts with {string}', function (this: RbeeWorld, text: string) {
+  assert(stream(this).text.startsWith(text), stream(this).text);
+});
+
+Then('the text of the stream is the greedy story', function (this: RbeeWorld) {
+  assert.equal(stream(this).text, generateWithEngineAlone('write a short story').text);
+});
+
+Then('the stream narrates {string} before {string}', function (this: RbeeWorld, one: string, other: string) {
+  const { actions } = stream(this);
+  const positions = [actions.indexOf(one), actions.indexOf(other)] as const;
+  assert(positions[0] >= 0 && positions[0] < positions[1], `narrated: ${actions.join(', ')}`);
+});
+
+Then('the stream does not narrate {string}', function (this: RbeeWorld, action: string) {
+  assert(!stream(this).actions.includes(action), `narrated: ${stream(this).actions.join(', ')}`);
+});
+
+Then('the open stream narrates {string}', async function (this: RbeeWorld, action: string) {
+  await stream(this).waitFor((event) => event.action === action, `narration ${action}`);
+});
+
+Then('the narration {string} mentions {string}', function (this: RbeeWorld, action: string, text: string) {
+  const said = stream(this).narration(action);
+  assert(
+    said.some((event) => String(event.human).includes(text)),
+    JSON.stringify(said),
+  );
+});
+
+Then(
+  'the stream narrates {string} {int} times, with waits of {int}, {int} and {int} ms',
+  function (this: RbeeWorld, action: string, count: number, ...waits: number[]) {
+    const said = stream(this)
+      .narration(action)
+      .map((event) => String(event.human));
+    assert.equal(said.length, count, said.join('\n'));
+    for (const [index, wait] of waits.slice(0, 3).entries())
+      assert.match(said[index] ?? '', new RegExp(`\\b${wait} ms`));
+  },
+);
+
+Then('the stream assigns the noted worker as reused', function (this: RbeeWorld) {
+  assertHas(
+    stream(this).all('worker')[0],
+    { worker_id: this.notes.get('worker'), reused: true, node: 'localhost' },
+    'worker',
+  );
+});
+
+Then('the stream has no progress of a download', function (this: RbeeWorld) {
+  assert(!stream(this).events.some((event) => event.type === 'progress' && event.phase === 'download'));
+});
+
+Then('the open stream shows the progress of loading', async function (this: RbeeWorld) {
+  await stream(this).waitFor((event) => event.type === 'progress' && event.phase === 'load', 'progress of loading');
+});
+
+Then(
+  /^the error of the stream is (\d+) (\w+) with:$/,
+  function (this: RbeeWorld, status: string, code: string, details: string) {
+    assertHas(
+      stream(this).terminal,
+      { type: 'error', status: Number(status), code, details: JSON.parse(details) },
+      'error',
+    );
+  },
+);
+
+Then('the suggestion of the error shows {string}', function (this: RbeeWorld, pattern: string) {
+  assert.match(String((stream(this).terminal.details as Record<string, unknown>).suggestion), new RegExp(pattern));
+});
+
+Then('these prompts at once give what each gives alone:', async function (this: RbeeWorld, table: DataTable) {
+  const prompts = table.raw().map(([prompt]) => prompt ?? '');
+  const run = async (prompt: string) => {
+    const task = { prompt, temperature: 0, cache_prompt: false };
+    const opened = await OpenStream.open(`${this.queenUrl}/v2/tasks`, taskRequest(JSON.stringify(task)));
+    await opened.closed;
+    assertEnds(opened, 'end');
+    return opened.text;
+  };
+  const together = await Promise.all(prompts.map(run));
+  for (const [index, prompt] of prompts.entries()) assert.equal(together[index], await run(prompt), prompt);
+});
+
+async function postTask(world: RbeeWorld, task: string): Promise<void> {
+  world.notes.set('stream', await OpenStream.open(`${world.queenUrl}/v2/tasks`, taskRequest(task)));
+}
+
+function taskRequest(body: string): RequestInit {
+  return { method: 'POST', headers: { Accept: 'text/event-stream', 'Content-Type': 'application/json' }, body };
+}
+
+function stream(world: RbeeWorld): OpenStream {
+  const opened = world.notes.get('stream');
+  assert(opened, 'the scenario has posted no task');
+  return opened as OpenStream;
+}
+
+function assertEnds(opened: OpenStream, type: string): void {
+  assert.equal(opened.terminal.type, type, JSON.stringify(opened.terminal));
+  assert.equal(opened.events.at(-1), opened.terminal, 'nothing may follow the terminal event');
+}
