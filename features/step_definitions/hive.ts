@@ -122,11 +122,11 @@ Then(
   "the worker's command line names model, backend, device, port and key file, and not the key",
   async function (this: RbeeWorld) {
     const args = readFileSync(`/proc/${await workerPid(this)}/cmdline`, 'utf8').split('\0');
-    const valueOf = (flag: string) => args[args.indexOf(flag) + 1] ?? '';
-    assert.match(valueOf('--model'), /honeycomb-q4_k_m\.gguf$/);
-    assert.deepEqual(['--backend', '--device', '--port'].map(valueOf), ['cpu', '0', String(this.ports.workers)]);
+    const argument = (flag: string) => args[args.indexOf(flag) + 1] ?? '';
+    assert.match(argument('--model'), /honeycomb-q4_k_m\.gguf$/);
+    assert.deepEqual(['--backend', '--device', '--port'].map(argument), ['cpu', '0', String(this.ports.workers)]);
     assert(!args.join(' ').includes(spawnAnswer(this).api_key ?? ''), 'the key is in the process list');
-    this.notes.set('key file', valueOf('--api-key-file'));
+    this.notes.set('key file', argument('--api-key-file'));
   },
 );
 

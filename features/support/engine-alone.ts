@@ -19,7 +19,8 @@ export function generateWithEngineAlone(message: string): EngineAnswer {
   if (known) return known;
   const text = `<|im_start|>user\n${message}<|im_end|>\n<|im_start|>assistant\n`;
   const script = join(PROJECT, 'apps/llm-worker/tools/engine-alone.mjs');
-  const output = execFileSync(process.execPath, [script, join(PROJECT, 'models/honeycomb-q4_k_m.gguf'), text]);
+  const args = [script, join(PROJECT, 'models/honeycomb-q4_k_m.gguf'), text, '1000', '1'];
+  const output = execFileSync(process.execPath, args, { env: { ...process.env, UV_THREADPOOL_SIZE: '1' } });
   const answer = JSON.parse(output.toString()) as EngineAnswer;
   answers.set(message, answer);
   return answer;
