@@ -24,4 +24,5 @@ export function checkBearer(header: string | undefined, key: Secret | undefined,
   if (!key.matches(match[1])) {
     throw refuse('INVALID_API_KEY', 'invalid_token', 'the key was rejected', new Secret(match[1]).fingerprint);
   }
+  log.info({ identity: key.fingerprint }, 'authenticated');
 }

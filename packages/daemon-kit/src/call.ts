@@ -3,6 +3,7 @@ import {
   decodeSse,
   fillPath,
   fromErrorEnvelope,
+  isRbeeError,
   type JsonOf,
   type QueryInputOf,
   RbeeError,
@@ -12,6 +13,7 @@ import {
 } from '@rbee/protocol';
 import type { z } from 'zod';
 import { type Clock, withTimeout } from './clock.js';
+import { findJsonFault } from './json-fault.js';
 import type { Secret } from './secret-file.js';
 import type { Transport, TransportResponse } from './transport.js';
 
@@ -44,6 +46,10 @@ export interface IncomingStream {
 }
 
 const CALL_TIMEOUT_MS = 10_000;
+/** Larger JSON answers are refused, so that a lying peer cannot fill the memory. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+/** The last moment that a date can hold; a later deadline is none. */
+const MAX_DATE_MS = 8.64e15;
 
 /** Calls a route that answers JSON. Throws the peer's coded error, CONNECTION_TIMEOUT or INVALID_RESPONSE. */
 export async function callJson<R extends Route>(
@@ -51,7 +57,9 @@ export async function callJson<R extends Route>(
   route: R,
   options: CallOptions<R> = {},
 ): Promise<JsonOf<R>> {
-  const text = await within(target, route, options, async (response) => readText(response));
+  const read = (response: TransportResponse) => readText(target, response);
+  const { result: text, release } = await exchange(target, route, options, 'application/json', read);
+  release();
   if (route.answer.kind === 'empty') return undefined as JsonOf<R>;
   const schema =
     route.answer.kind === 'json' ? route.answer.schema : route.answer.kind === 'sse' ? route.answer.json : undefined;
@@ -65,27 +73,28 @@ export async function callStream<R extends Route>(
   route: R,
   options: CallOptions<R> = {},
 ): Promise<IncomingStream> {
-  const { body, headers } = await within(target, route, options, async (response) => response, 'text/event-stream');
-  const { name } = target.transport.peer;
-  const toBrokenError = (cause?: unknown) => {
-    if (options.signal?.aborted) return options.signal.reason as Error;
-    return new RbeeError('WORKER_CONNECTION_LOST', `the stream from ${name} broke off`, {
-      details: { service: name },
-      suggestion: 'repeat the request; if it happens again, look at the logs: rbee-keeper logs',
-      cause,
-    });
-  };
-  return { headers, messages: decodeSse(body, toBrokenError), close: () => body.destroy() };
+  const { headers, body } = await openBody(target, route, options, 'text/event-stream');
+  const toBroken = (cause?: unknown) => toBrokenError(target, options.signal, cause);
+  return { headers, messages: decodeSse(body, toBroken), close: () => body.destroy() };
 }
 
-/** Calls a route that answers text; resolves when its status line has come. */
+/**
+ * Calls a route that answers text; resolves when its status line has come. The iteration throws WORKER_CONNECTION_LOST
+ * when the text breaks off; leaving it early closes the connection.
+ */
 export async function callText<R extends Route>(
   target: Target,
   route: R,
   options: CallOptions<R> = {},
 ): Promise<AsyncIterable<Uint8Array>> {
-  const { body } = await within(target, route, options, async (response) => response, 'text/plain');
-  return body;
+  const { body } = await openBody(target, route, options, 'text/plain');
+  return (async function* () {
+    try {
+      yield* body;
+    } catch (cause) {
+      throw toBrokenError(target, options.signal, cause);
+    }
+  })();
 }
 
 /** An event of a stream, checked; `undefined` for one that this version does not know. */
@@ -98,32 +107,46 @@ export function readEvent<S extends z.ZodType>(schema: S, message: SseMessage): 
   }
 }
 
-async function within<R extends Route, T>(
+/** A body that goes on after the status line: the caller's signal stays connected until it has ended. */
+async function openBody<R extends Route>(
   target: Target,
   route: R,
   options: CallOptions<R>,
+  accept: string,
+): Promise<TransportResponse> {
+  const { result: response, release } = await exchange(target, route, options, accept, async (answer) => answer);
+  response.body.once?.('close', release);
+  return response;
+}
+
+/** One request and what `read` makes of its answer. `release` disconnects the caller's signal. */
+async function exchange<R extends Route, T>(
+  target: Target,
+  route: R,
+  options: CallOptions<R>,
+  accept: string,
   read: (response: TransportResponse) => Promise<T>,
-  accept = 'application/json',
-): Promise<T> {
+): Promise<{ result: T; release: () => void }> {
   const timeoutMs = options.timeoutMs ?? (route.slow ? undefined : CALL_TIMEOUT_MS);
   const { name } = target.transport.peer;
   const abort = new AbortController();
   const forward = () => abort.abort(options.signal?.reason);
+  const release = () => options.signal?.removeEventListener('abort', forward);
   if (options.signal?.aborted) forward();
   options.signal?.addEventListener('abort', forward, { once: true });
-  const exchange = async (): Promise<T> => {
+  const run = async (): Promise<T> => {
     const response = await target.transport.send(toPath(route, options), {
       method: route.method,
       headers: toHeaders(target, options, accept),
       body: options.body === undefined ? undefined : JSON.stringify(options.body),
       signal: abort.signal,
     });
-    if (response.status >= 400 || response.status < 200) throw await toPeerError(target, response);
+    if (response.status >= 300 || response.status < 200) throw await toPeerError(target, response);
     return read(response);
   };
   try {
-    if (timeoutMs === undefined) return await exchange();
-    return await withTimeout(target.clock, timeoutMs, exchange(), () => {
+    if (timeoutMs === undefined) return { result: await run(), release };
+    const result = await withTimeout(target.clock, timeoutMs, run(), () => {
       const error = new RbeeError('CONNECTION_TIMEOUT', `${name} did not answer within ${timeoutMs} ms`, {
         details: { service: name, timeout_ms: timeoutMs },
         suggestion: `check that ${name} runs and is not overloaded`,
@@ -131,9 +154,11 @@ async function within<R extends Route, T>(
       abort.abort(error);
       return error;
     });
-  } finally {
-    // A stream lives on after its status line: its signal stays connected until the body ends.
-    if (accept === 'application/json') options.signal?.removeEventListener('abort', forward);
+    return { result, release };
+  } catch (error) {
+    release();
+    // What a broken connection says about itself is of no use when it was broken on purpose.
+    throw abort.signal.aborted ? abort.signal.reason : error;
   }
 }
 
@@ -151,54 +176,82 @@ function toHeaders<R extends Route>(target: Target, options: CallOptions<R>, acc
     ...(options.body === undefined ? {} : { 'Content-Type': 'application/json' }),
     ...(target.key ? { Authorization: `Bearer ${target.key.reveal()}` } : {}),
     ...(options.correlationId ? { 'X-Correlation-Id': options.correlationId } : {}),
-    ...(options.deadline === undefined ? {} : { 'X-Request-Deadline': new Date(options.deadline).toISOString() }),
+    ...(options.deadline !== undefined && options.deadline <= MAX_DATE_MS
+      ? { 'X-Request-Deadline': new Date(options.deadline).toISOString() }
+      : {}),
   };
 }
 
-async function readText(response: TransportResponse): Promise<string> {
+async function readText(target: Target, response: TransportResponse): Promise<string> {
+  const { name } = target.transport.peer;
   const chunks: Uint8Array[] = [];
-  for await (const chunk of response.body) chunks.push(chunk);
+  let bytes = 0;
+  try {
+    for await (const chunk of response.body) {
+      bytes += chunk.byteLength;
+      if (bytes > MAX_ANSWER_BYTES) throw toInvalidAnswer(target, `more than ${MAX_ANSWER_BYTES} bytes`);
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    if (isRbeeError(cause)) throw cause;
+    throw toBrokenAnswer(name, cause);
+  }
   return Buffer.concat(chunks).toString('utf8');
 }
 
+function toBrokenAnswer(name: string, cause: unknown): RbeeError {
+  return new RbeeError('CONNECTION_TIMEOUT', `the connection to ${name} broke off while it answered`, {
+    details: { service: name, cause: (cause as NodeJS.ErrnoException).code ?? 'unknown' },
+    suggestion: `check that ${name} runs`,
+    cause,
+  });
+}
+
 function parseAnswer(target: Target, schema: z.ZodType, text: string): unknown {
-  const { name } = target.transport.peer;
-  const refuse = (why: string, cause?: unknown) =>
-    new RbeeError('INVALID_RESPONSE', `${name} answered something that cannot be understood: ${why}`, {
-      details: {
-        service: name,
-        ...(/position (\d+)/.exec(why) ? { position: Number(/position (\d+)/.exec(why)?.[1]) } : {}),
-      },
-      suggestion: `check that the program behind this address is ${name}, and restart it`,
-      cause,
-    });
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch (cause) {
-    throw refuse((cause as Error).message.slice(0, 120), cause);
+  const body = parseJson(text);
+  if (!body) {
+    const position = findJsonFault(text);
+    const where =
+      position === undefined ? '' : position === text.length ? ', it ends early' : ` at position ${position}`;
+    throw toInvalidAnswer(target, `broken JSON${where}`, position === undefined ? {} : { position });
   }
-  const parsed = schema.safeParse(body);
+  const parsed = schema.safeParse(body.value);
   if (parsed.success) return parsed.data;
-  throw refuse(
-    parsed.error.issues
-      .map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`)
-      .join('; ')
-      .slice(0, 300),
-  );
+  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`);
+  throw toInvalidAnswer(target, faults.join('; ').slice(0, 300));
+}
+
+function parseJson(text: string): { value: unknown } | undefined {
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    // The engine's message quotes the text, which may hold a key: the caller reports the position instead.
+    return undefined;
+  }
+}
+
+function toInvalidAnswer(target: Target, why: string, details: Record<string, unknown> = {}): RbeeError {
+  const { name } = target.transport.peer;
+  return new RbeeError('INVALID_RESPONSE', `${name} answered something that cannot be understood: ${why}`, {
+    details: { service: name, ...details },
+    suggestion: `check that the program behind this address is ${name}, and restart it`,
+  });
 }
 
 async function toPeerError(target: Target, response: TransportResponse): Promise<RbeeError> {
-  const text = await readText(response);
-  try {
-    const error = fromErrorEnvelope(JSON.parse(text));
-    if (error) return error;
-  } catch {
-    // Not JSON: what follows reports it as an answer that cannot be understood.
-  }
+  const body = parseJson(await readText(target, response));
+  const { status } = response;
+  return (
+    fromErrorEnvelope(body?.value) ?? toInvalidAnswer(target, `status ${status} without an error code`, { status })
+  );
+}
+
+function toBrokenError(target: Target, signal: AbortSignal | undefined, cause: unknown): Error {
+  if (signal?.aborted) return signal.reason as Error;
   const { name } = target.transport.peer;
-  return new RbeeError('INVALID_RESPONSE', `${name} answered status ${response.status} without an error code`, {
-    details: { service: name, status: response.status },
-    suggestion: `check that the program behind this address is ${name}, and restart it`,
+  return new RbeeError('WORKER_CONNECTION_LOST', `the stream from ${name} broke off`, {
+    details: { service: name },
+    suggestion: 'repeat the request; if it happens again, look at the logs: rbee-keeper logs',
+    cause,
   });
 }

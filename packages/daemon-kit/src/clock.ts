@@ -55,12 +55,7 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 }
 
 /** The result of a promise, or the error that `toError` makes when it takes longer than `timeoutMs`. */
-export function withTimeout<T>(
-  clock: Clock,
-  timeoutMs: number,
-  promise: Promise<T>,
-  toError: () => Error,
-): Promise<T> {
+export function withTimeout<T>(clock: Clock, timeoutMs: number, promise: Promise<T>, toError: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {
     const cancel = clock.after(timeoutMs, () => reject(toError()));
     promise.then(resolve, reject).finally(cancel);

@@ -4,7 +4,8 @@ const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_00
 export function parseDuration(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text.trim());
   if (!match) return undefined;
-  return Number(match[1]) * (UNIT_MS[match[2] ?? 'ms'] ?? 1);
+  const ms = Number(match[1]) * (UNIT_MS[match[2] ?? 'ms'] ?? 1);
+  return Number.isFinite(ms) ? ms : undefined;
 }
 
 /** Milliseconds for people: `250 ms`, `1.5 s`, `5 min`. */

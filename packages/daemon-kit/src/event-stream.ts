@@ -1,6 +1,7 @@
 import { DONE_FRAME, encodeSse, KEEP_ALIVE, type RbeeError, toErrorEvent } from '@rbee/protocol';
 import type { Response } from 'express';
 import type { Clock } from './clock.js';
+import { whenDrained } from './drained.js';
 
 /** The writing end of a server-sent event stream: one write per event, one terminal event, then `[DONE]`. */
 export class EventStream<E = unknown> {
@@ -65,18 +66,7 @@ export class EventStream<E = unknown> {
 
   /** Resolves when the reader has caught up; rejects with the signal's reason when it goes away first. */
   drained(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
-      if (!this.#response.writableNeedDrain) return resolve();
-      const settle = () => {
-        this.#response.off('drain', settle);
-        signal.removeEventListener('abort', settle);
-        if (signal.aborted) reject(signal.reason);
-        else resolve();
-      };
-      this.#response.on('drain', settle);
-      signal.addEventListener('abort', settle, { once: true });
-    });
+    return whenDrained(this.#response, signal);
   }
 
   /** Ends the stream with the `error` event, unless a terminal event has gone out. */

@@ -1,6 +1,7 @@
 export * from './bearer.js';
 export * from './call.js';
 export * from './clock.js';
+export * from './config-file.js';
 export * from './duration.js';
 export * from './environment.js';
 export * from './event-stream.js';
@@ -16,6 +17,7 @@ export * from './retry.js';
 export * from './secret-file.js';
 export * from './serve.js';
 export * from './settings.js';
+export * from './silent-logger.js';
 export * from './state-folder.js';
 export * from './tail.js';
 export * from './timeouts.js';

@@ -21,8 +21,21 @@ export async function listen(
   // Node's default of 5 s would close a kept-alive connection in the moment in which a caller uses it again.
   const server = createServer({ keepAliveTimeout: 65_000, headersTimeout: 20_000, requestTimeout: 60_000 }, listener);
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(toListenError(service, address, cause)));
-    server.listen(address.port, address.host, resolve);
+    const refuse = (cause: NodeJS.ErrnoException) => reject(toListenError(service, address, cause));
+    server.once('error', refuse);
+    server.listen(address.port, address.host, () => {
+      server.off('error', refuse);
+      resolve();
+    });
+  });
+  // A connection that cannot be accepted, for example for want of file descriptors, must not end the service.
+  server.on('error', (error) => process.emitWarning(error));
+  let closing = false;
+  // Node.js itself keeps a connection that becomes idle after `close` until its keep-alive time has passed.
+  server.on('request', (_request, response) => {
+    response.once('close', () => {
+      if (closing) setImmediate(() => server.closeIdleConnections());
+    });
   });
   const { port } = server.address() as AddressInfo;
   const host = address.host.includes(':') ? `[${address.host}]` : address.host;
@@ -32,6 +45,7 @@ export async function listen(
     url: `http://${host}:${port}`,
     close(graceMs = 1000) {
       return new Promise((resolve) => {
+        closing = true;
         const force = setTimeout(() => server.closeAllConnections(), graceMs);
         server.close(() => {
           clearTimeout(force);

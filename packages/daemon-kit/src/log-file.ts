@@ -1,6 +1,8 @@
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
+const DISK_FAILURES = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EIO', 'EROFS']);
+
 /** A log file that lines are appended to; created with its folder, readable by its owner only. */
 export class LogFile {
   readonly path: string;
@@ -12,13 +14,16 @@ export class LogFile {
     this.#descriptor = openSync(path, 'a', 0o600);
   }
 
-  /** Appends at once, so that nothing is lost when the process is killed. Logging never ends the service: a full disk drops the line. */
+  /**
+   * Appends at once, so that nothing is lost when the process is killed. Logging never ends the service: a disk that is
+   * full, over its quota or broken drops the line.
+   */
   write(line: string): void {
     if (this.#descriptor === undefined) return;
     try {
       writeSync(this.#descriptor, line);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+      if (!DISK_FAILURES.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
     }
   }
 

@@ -1,3 +1,4 @@
+import { isNativeError } from 'node:util/types';
 import { isRbeeError } from '@rbee/protocol';
 import { type BaseLogger, type DestinationStream, multistream, pino, stdTimeFunctions } from 'pino';
 import { redact } from './redact.js';
@@ -34,15 +35,12 @@ export function createLogger(options: LoggerOptions): Logger {
       base: { service: options.service },
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      serializers: { error: serializeError },
+      serializers: { error: (error: unknown) => serializeError(error) },
     },
     multistream(redacting),
   );
   return wrap(instance);
 }
-
-/** A logger that writes nothing. */
-export const silentLogger: Logger = wrap(pino({ level: 'silent' }));
 
 function wrap(instance: BaseLogger & { child(fields: Fields): unknown }): Logger {
   return {
@@ -54,12 +52,15 @@ function wrap(instance: BaseLogger & { child(fields: Fields): unknown }): Logger
   };
 }
 
-function serializeError(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
+/** Errors may name themselves as their cause, directly or in a ring. */
+const MAX_CAUSES = 5;
+
+function serializeError(error: unknown, depth = 0): unknown {
+  if (!(error instanceof Error || isNativeError(error))) return error;
   return {
     ...(isRbeeError(error) ? { error_code: error.code, details: error.details } : {}),
     message: error.message,
     stack: error.stack,
-    ...(error.cause === undefined ? {} : { cause: serializeError(error.cause) }),
+    ...(error.cause === undefined || depth === MAX_CAUSES ? {} : { cause: serializeError(error.cause, depth + 1) }),
   };
 }

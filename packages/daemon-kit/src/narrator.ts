@@ -1,6 +1,7 @@
 import { type Narration, VERSION } from '@rbee/protocol';
 import type { Clock } from './clock.js';
 import type { Logger } from './logger.js';
+import { redact } from './redact.js';
 
 /** What a part says; the rest of the event is added. */
 export type Spoken = Omit<Narration, 'type' | 'emitted_by' | 'emitted_at_ms'>;
@@ -28,7 +29,7 @@ export function createNarrator(options: NarratorOptions): Narrate {
       type: 'narration',
       ...fields,
       ...spoken,
-      human: shorten(spoken.human),
+      human: shorten(redact(spoken.human)),
       emitted_by: `${service}@${VERSION}`,
       emitted_at_ms: clock.now(),
     };
@@ -39,5 +40,7 @@ export function createNarrator(options: NarratorOptions): Narrate {
 }
 
 function shorten(text: string): string {
-  return text.length <= MAX_HUMAN_CHARS ? text : `${text.slice(0, MAX_HUMAN_CHARS - 1)}…`;
+  if (text.length <= MAX_HUMAN_CHARS) return text;
+  // A cut within a surrogate pair would leave text that is not valid UTF-8.
+  return `${text.slice(0, MAX_HUMAN_CHARS - 1).replace(/[\ud800-\udbff]$/, '')}…`;
 }

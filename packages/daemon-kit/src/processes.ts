@@ -1,11 +1,11 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, type ExecFileSyncOptionsWithStringEncoding, execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { type Clock, sleep } from './clock.js';
 
 /** A process as it was when it was met: a pid alone may have been given to another one since. */
 export interface ProcessIdentity {
   readonly pid: number;
-  /** Opaque text that differs between two processes with the same pid; `undefined` when it could not be read. */
+  /** Opaque text that differs between two processes with the same pid; `undefined` when it had ended before. */
   readonly startTime: string | undefined;
 }
 
@@ -18,9 +18,18 @@ export function readStartTime(pid: number, platform: NodeJS.Platform = process.p
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       return fields[0] === 'Z' ? undefined : fields[19];
     }
-    return (
-      execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8', timeout: 2000 }).trim() || undefined
-    );
+    // Locale and time zone would change the text between two processes that compare it.
+    const env = { ...process.env, LC_ALL: 'C', TZ: 'UTC' };
+    const options: ExecFileSyncOptionsWithStringEncoding = {
+      encoding: 'utf8',
+      timeout: 2000,
+      env,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    };
+    const [state, ...start] = execFileSync('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], options)
+      .trim()
+      .split(/\s+/);
+    return state?.startsWith('Z') ? undefined : start.join(' ') || undefined;
   } catch (error) {
     const { code, status } = error as NodeJS.ErrnoException & { status?: number };
     if (code === 'ENOENT' || code === 'ESRCH' || status === 1) return undefined;
@@ -34,10 +43,12 @@ export function identify(pid: number): ProcessIdentity | undefined {
   return startTime === undefined ? undefined : { pid, startTime };
 }
 
-/** Whether exactly this process still runs. A zombie that waits to be reaped does not count. */
+/**
+ * Whether exactly this process still runs. A zombie that waits to be reaped does not count, nor does a process that had
+ * ended before its start time could be read: its pid says nothing any more.
+ */
 export function isRunning(identity: ProcessIdentity): boolean {
-  const startTime = readStartTime(identity.pid);
-  return startTime !== undefined && (identity.startTime === undefined || startTime === identity.startTime);
+  return identity.startTime !== undefined && readStartTime(identity.pid) === identity.startTime;
 }
 
 /** Sends a signal to exactly this process; false when it has gone. Never hits a process that got the pid later. */
@@ -88,7 +99,7 @@ export interface StartOptions {
  * Starts a process in a session of its own, so that the terminal's Ctrl+C reaches only whoever started it. It does not
  * keep this process alive. Rejects with the system's error when it cannot be started.
  */
-export function startProcess(options: StartOptions): Promise<StartedProcess> {
+export async function startProcess(options: StartOptions): Promise<StartedProcess> {
   const output = options.outputDescriptor ?? 'ignore';
   const child = spawn(options.command, [...options.args], {
     detached: true,

@@ -27,6 +27,7 @@ export async function retry<T>(policy: RetryPolicy, context: RetryContext, opera
       if (!policy.isRetryable(last)) break;
       policy.onRetry?.(index + 1, waitMs, last);
     }
+    signal?.throwIfAborted();
     if (waitMs > 0) await sleep(clock, variables.RBEE_NO_JITTER ? waitMs : waitMs * (0.5 + Math.random()), signal);
     try {
       return await operation();

@@ -10,15 +10,16 @@ import {
   RbeeError,
   type Route,
   type RouteTable,
-  toErrorEnvelope,
   toRbeeError,
 } from '@rbee/protocol';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import type { z } from 'zod';
 import { checkBearer } from './bearer.js';
 import type { Clock } from './clock.js';
+import { whenDrained } from './drained.js';
 import { EventStream } from './event-stream.js';
 import type { Logger } from './logger.js';
+import { logFailure, renderError, translateBodyError } from './render-error.js';
 import type { Secret } from './secret-file.js';
 
 /** One request, parsed and checked. */
@@ -48,8 +49,10 @@ export class Reply<B> {
 
 /** The writing end of a text answer. */
 export interface TextStream {
-  /** Returns false when the reader is behind. */
+  /** Sends text; the first one, also an empty one, sends the status line. Returns false when the reader is behind: then await `drained`. */
   write(text: string): boolean;
+  /** Resolves when the reader has caught up; rejects with the signal's reason when it goes away first. */
+  drained(signal: AbortSignal): Promise<void>;
 }
 
 type StreamedJson<R extends Route> = R['answer'] extends { kind: 'sse'; json: infer S extends z.ZodType }
@@ -59,7 +62,8 @@ type StreamedJson<R extends Route> = R['answer'] extends { kind: 'sse'; json: in
 export type Handler<R extends Route> = R['answer']['kind'] extends 'json'
   ? (call: Call<R>) => Promise<JsonOf<R> | Reply<JsonOf<R>>>
   : R['answer']['kind'] extends 'sse'
-    ? (call: Call<R>, stream: EventStream<EventOf<R>>) => Promise<StreamedJson<R> | undefined | void>
+    ? // biome-ignore lint/suspicious/noConfusingVoidType: a handler that only streams returns nothing
+      (call: Call<R>, stream: EventStream<EventOf<R>>) => Promise<StreamedJson<R> | undefined | void>
     : R['answer']['kind'] extends 'text'
       ? (call: Call<R>, stream: TextStream) => Promise<void>
       : (call: Call<R>) => Promise<void>;
@@ -80,33 +84,38 @@ export interface ServeOptions {
 
 const BODY_LIMIT = 1024 * 1024;
 const KEEP_ALIVE_MS = 10_000;
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** The last moment that a date can hold. */
+const MAX_DATE_MS = 8.64e15;
 
 /** The express app that answers a route table: parses what comes in, runs the handler, renders its answer or its error. */
 export function serve<T extends RouteTable>(routes: T, handlers: Handlers<T>, options: ServeOptions): express.Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
+  app.enable('case sensitive routing');
+  // What no handler catches must not be answered with a stack.
+  app.set('env', 'production');
   app.use(assignCorrelationId);
   const parseBody = express.json({ limit: options.bodyLimit ?? BODY_LIMIT, strict: false, type: () => true });
   for (const [name, route] of Object.entries(routes)) {
     const handler = handlers[name] as unknown as (call: Call, stream?: unknown) => Promise<unknown>;
     for (const { method, path } of [{ method: route.method, path: route.path }, ...withMethod(route)]) {
       const steps: express.RequestHandler[] = [
-        (request, _response, next) => {
-          if (!route.open) checkBearer(request.headers.authorization, options.key, options.log);
+        (request, response, next) => {
+          if (!route.open) checkKey(request, response, options);
+          if (request.method === 'HEAD' && hasOpenEnd(route)) throw toMethodError(response, [method]);
           options.onCall?.(name);
           next();
         },
         ...(route.body ? [parseBody] : []),
         (request, response, next) => {
-          answer(route, handler, request, response, options).catch(next);
+          answer(route, handler, request, response, options).catch((error: unknown) => next(toRbeeError(error)));
         },
       ];
       app[method.toLowerCase() as 'get'](path.replace(/\{(\w+)\}/g, ':$1'), ...steps);
     }
   }
-  app.use(refuseUnknown(routes));
+  app.use(refuseUnknown(routes, options));
   app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
     renderError(translateBodyError(error, options.bodyLimit ?? BODY_LIMIT), request, response, options.log);
   });
@@ -115,6 +124,17 @@ export function serve<T extends RouteTable>(routes: T, handlers: Handlers<T>, op
 
 function withMethod(route: Route) {
   return (route.aliases ?? []).map((alias) => ({ method: alias.method ?? route.method, path: alias.path }));
+}
+
+/** Whether an answer may go on for ever, so that it makes no sense to run it for its headers alone. */
+function hasOpenEnd(route: Route): boolean {
+  return route.answer.kind === 'sse' || route.answer.kind === 'text';
+}
+
+function checkKey(request: Request, response: Response, options: ServeOptions): void {
+  if (!options.key) return;
+  const log = options.log.with({ correlation_id: response.locals.correlationId });
+  checkBearer(request.headers.authorization, options.key, log);
 }
 
 function assignCorrelationId(request: Request, response: Response, next: NextFunction): void {
@@ -133,19 +153,15 @@ async function answer(
 ): Promise<void> {
   const correlationId = response.locals.correlationId as string;
   const abort = new AbortController();
-  response.once('close', () => {
-    if (!response.writableFinished)
-      abort.abort(new RbeeError('CANCELLED', 'the client closed the connection', { correlationId }));
-  });
+  const noticeClose = () => {
+    if (response.writableFinished) return;
+    abort.abort(new RbeeError('CANCELLED', 'the client closed the connection', { correlationId }));
+  };
+  if (response.closed) noticeClose();
+  response.once('close', noticeClose);
   const deadline = readDeadline(request);
   const remaining = deadline === undefined ? undefined : deadline - options.clock.now();
   if (remaining !== undefined && remaining <= 0) throw toDeadlineError(deadline as number, correlationId);
-  const cancelTimer =
-    remaining === undefined
-      ? undefined
-      : options.clock.after(Math.min(remaining, MAX_TIMER_MS), () =>
-          abort.abort(toDeadlineError(deadline as number, correlationId)),
-        );
   const call: Call = {
     params: (route.params ? parseInput(route.params, request.params, 'the path') : undefined) as Call['params'],
     query: (route.query ? parseInput(route.query, request.query, 'the query') : undefined) as Call['query'],
@@ -157,11 +173,21 @@ async function answer(
     headers: request.headers,
     log: options.log.with({ correlation_id: correlationId }),
   };
+  const cancelTimer =
+    remaining === undefined
+      ? undefined
+      : options.clock.after(remaining, () => abort.abort(toDeadlineError(deadline as number, correlationId)));
   try {
     await run(route, handler, call, response, options);
   } finally {
     cancelTimer?.();
   }
+}
+
+/** What a handler threw; the platform's own AbortError says only that the call was aborted, its signal knows why. */
+function toCallError(caught: unknown, signal: AbortSignal): RbeeError {
+  const aborted = signal.aborted && (caught as Error | undefined)?.name === 'AbortError';
+  return toRbeeError(aborted ? signal.reason : caught);
 }
 
 async function run(
@@ -173,25 +199,40 @@ async function run(
 ): Promise<void> {
   const { kind } = route.answer;
   if (kind === 'sse') return runStream(route, handler, call, response, options);
-  if (kind === 'text') {
-    const open = () => {
-      if (!response.headersSent)
-        response.writeHead(200, { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-cache' });
-    };
-    await handler(call, {
-      write(text: string) {
-        open();
-        return response.write(text);
-      },
-    });
-    open();
-    response.end();
-    return;
-  }
-  const result = await handler(call);
+  if (kind === 'text') return runText(handler, call, response);
+  const result = await handler(call).catch((caught: unknown) => {
+    throw toCallError(caught, call.signal);
+  });
   if (kind === 'empty') response.status(204).end();
   else if (result instanceof Reply) response.set(result.headers).status(result.status).json(result.body);
   else response.status(route.answer.kind === 'json' ? (route.answer.status?.[0] ?? 200) : 200).json(result);
+}
+
+async function runText(
+  handler: (call: Call, stream?: unknown) => Promise<unknown>,
+  call: Call,
+  response: Response,
+): Promise<void> {
+  const open = () => {
+    if (response.headersSent) return;
+    response.writeHead(200, { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-cache' });
+    response.flushHeaders();
+  };
+  const stream: TextStream = {
+    write(text) {
+      if (response.writableEnded) throw new Error('text was sent after the end of the answer');
+      open();
+      return text === '' || response.write(text);
+    },
+    drained: (signal) => whenDrained(response, signal),
+  };
+  try {
+    await handler(call, stream);
+  } catch (caught) {
+    throw toCallError(caught, call.signal);
+  }
+  open();
+  response.end();
 }
 
 async function runStream(
@@ -215,7 +256,7 @@ async function runStream(
     }
     if (!stream.terminated) throw new Error(`the stream of ${route.path} ended without a terminal event`);
   } catch (caught) {
-    const error = toRbeeError(caught);
+    const error = toCallError(caught, call.signal);
     if (!stream.opened) throw error;
     logFailure(error, call.log, route.path);
     stream.fail(error, call.correlationId);
@@ -223,11 +264,12 @@ async function runStream(
   stream.finish();
 }
 
+/** The time in ISO 8601, or milliseconds since the epoch; what is neither, or beyond any date, is no deadline. */
 function readDeadline(request: Request): number | undefined {
   const given = request.headers['x-request-deadline'] ?? request.headers['x-deadline'];
   if (typeof given !== 'string') return undefined;
-  const ms = /^\d+$/.test(given) ? Number(given) : Date.parse(given);
-  return Number.isFinite(ms) ? ms : undefined;
+  const ms = /^\d+$/.test(given) ? Number(given) : /^\d{4}-\d\d-\d\dT/.test(given) ? Date.parse(given) : Number.NaN;
+  return ms <= MAX_DATE_MS ? ms : undefined;
 }
 
 function toDeadlineError(deadline: number, correlationId: string): RbeeError {
@@ -239,61 +281,23 @@ function toDeadlineError(deadline: number, correlationId: string): RbeeError {
   });
 }
 
-function refuseUnknown(routes: RouteTable) {
+function refuseUnknown(routes: RouteTable, options: ServeOptions) {
   const patterns = Object.values(routes).flatMap((route) =>
     [{ method: route.method, path: route.path }, ...withMethod(route)].map(({ method, path }) => ({
       method,
+      open: route.open === true,
       pattern: new RegExp(`^${path.replace(/[.+]/g, '\\$&').replace(/\{\w+\}/g, '[^/]+')}/?$`),
     })),
   );
-  return (request: Request, response: Response, next: NextFunction) => {
-    const allowed = [
-      ...new Set(patterns.filter(({ pattern }) => pattern.test(request.path)).map(({ method }) => method)),
-    ];
-    if (allowed.length === 0) return next(new RbeeError('NOT_FOUND', 'there is no such route'));
-    response.setHeader('Allow', allowed.join(', '));
-    next(
-      new RbeeError('METHOD_NOT_ALLOWED', `this route answers ${allowed.join(', ')} only`, { details: { allowed } }),
-    );
+  return (request: Request, response: Response) => {
+    const matching = patterns.filter(({ pattern }) => pattern.test(request.path));
+    if (matching.length === 0) throw new RbeeError('NOT_FOUND', 'there is no such route');
+    if (!matching.some(({ open }) => open)) checkKey(request, response, options);
+    throw toMethodError(response, [...new Set(matching.map(({ method }) => method))]);
   };
 }
 
-function translateBodyError(error: unknown, limit: number): unknown {
-  const { type, status } = error as { type?: string; status?: number };
-  if (type === 'entity.too.large') {
-    return new RbeeError('PAYLOAD_TOO_LARGE', `the body is larger than ${limit} bytes`, {
-      details: { limit_bytes: limit },
-    });
-  }
-  if (type === 'entity.parse.failed') return new RbeeError('INVALID_REQUEST', 'the body is not valid JSON');
-  if (error instanceof URIError || (typeof type === 'string' && status !== undefined && status < 500)) {
-    return new RbeeError('INVALID_REQUEST', 'the request cannot be read', { details: { reason: type ?? 'bad_path' } });
-  }
-  return error;
-}
-
-function renderError(caught: unknown, request: Request, response: Response, log: Logger): void {
-  const error = toRbeeError(caught);
-  const correlationId = (response.locals.correlationId as string | undefined) ?? randomUUID();
-  logFailure(error, log.with({ correlation_id: correlationId }), request.path);
-  if (response.headersSent) {
-    response.destroy();
-    return;
-  }
-  if (error.status === 401) response.setHeader('WWW-Authenticate', 'Bearer');
-  if ((error.status === 429 || error.status === 503) && (error.retryable || error.code === 'QUEUE_FULL')) {
-    response.setHeader('Retry-After', String(error.details.retry_after_seconds ?? 1));
-  }
-  const envelope = toErrorEnvelope(error, correlationId);
-  // Readers of the older form look for the slot figures beside the code.
-  const { slots_total, slots_busy } = error.details;
-  const slots = error.code === 'ALL_SLOTS_BUSY' ? { slots_total, slots_busy } : {};
-  response.status(error.status).json({ error: { ...envelope.error, ...slots } });
-}
-
-function logFailure(error: RbeeError, log: Logger, path: string): void {
-  const fields = { error_code: error.code, path, status: error.status };
-  if (error.code === 'INTERNAL_ERROR')
-    log.error({ ...fields, error: error.cause ?? error }, 'a request failed unexpectedly');
-  else log.info(fields, `a request failed: ${error.message}`);
+function toMethodError(response: Response, allowed: readonly string[]): RbeeError {
+  response.setHeader('Allow', allowed.join(', '));
+  return new RbeeError('METHOD_NOT_ALLOWED', `this route answers ${allowed.join(', ')} only`, { details: { allowed } });
 }

@@ -1,7 +1,8 @@
 import { RbeeError } from '@rbee/protocol';
-import { parse as parseToml } from 'smol-toml';
 import { z } from 'zod';
 import { parseDuration } from './duration.js';
+
+const DURATION_RULE = 'must be a duration such as 500ms, 30s or 5m';
 
 /** One configuration value: where it may come from and what it must be. Precedence: flag, environment, file, default. */
 export interface Setting<T = unknown> {
@@ -37,19 +38,34 @@ export interface SettingSources {
   readonly file?: { readonly name: string; readonly content: Readonly<Record<string, unknown>> };
 }
 
-/** Helpers for schemas whose values come as text from the environment and typed from the file. */
+/** Whole numbers as a file, an environment variable or a flag gives them; nothing else is taken for a number. */
+const wholeNumber = (schema: z.ZodNumber) =>
+  z
+    .union(
+      [
+        z.number(),
+        z
+          .string()
+          .regex(/^[+-]?\d+$/)
+          .transform(Number),
+      ],
+      'must be a whole number',
+    )
+    .pipe(schema);
+
+/** Schemas for values that come as text from the environment and typed from the file. */
 export const settingSchema = {
   text: z.string().min(1),
-  port: z.coerce.number().int().min(1024, 'must be 1024 to 65535').max(65535, 'must be 1024 to 65535'),
-  count: z.coerce.number().int().min(0),
-  flag: z.union([
-    z.boolean(),
-    z.enum(['true', 'false', '1', '0', '']).transform((text) => text === 'true' || text === '1'),
-  ]),
-  duration: z.union([z.number().min(0), z.string()]).transform((value, context) => {
+  port: wholeNumber(z.number().int().min(1024, 'must be 1024 to 65535').max(65535, 'must be 1024 to 65535')),
+  count: wholeNumber(z.number().int().min(0)),
+  flag: z.union(
+    [z.boolean(), z.enum(['true', 'false', '1', '0', '']).transform((text) => text === 'true' || text === '1')],
+    'must be true or false',
+  ),
+  duration: z.union([z.number().min(0), z.string()], DURATION_RULE).transform((value, context) => {
     const ms = typeof value === 'number' ? value : parseDuration(value);
     if (ms === undefined) {
-      context.addIssue({ code: 'custom', message: 'must be a duration such as 500ms, 30s or 5m' });
+      context.addIssue({ code: 'custom', message: DURATION_RULE });
       return z.NEVER;
     }
     return ms;
@@ -59,19 +75,6 @@ export const settingSchema = {
 /** Keeps a setting's value type while it stands in a table. */
 export function setting<T>(definition: Setting<T>): Setting<T> {
   return definition;
-}
-
-/** Reads the text of a TOML file. Throws CONFIG_INVALID with the position when it is not TOML. */
-export function parseConfigFile(name: string, text: string): Record<string, unknown> {
-  try {
-    return parseToml(text);
-  } catch (cause) {
-    throw new RbeeError('CONFIG_INVALID', `${name} is not valid TOML: ${(cause as Error).message.split('\n')[0]}`, {
-      details: { file: name },
-      suggestion: `correct or remove ${name}`,
-      cause,
-    });
-  }
 }
 
 /** Merges the sources once into a frozen object. Throws CONFIG_INVALID that lists every problem, unknown file keys included. */

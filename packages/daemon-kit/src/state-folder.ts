@@ -6,11 +6,14 @@ export function makeStateFolder(path: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new RbeeError('CONFIG_INVALID', `cannot create the folder ${path} (${code ?? 'unknown cause'})`, {
-      details: { path, cause: code },
-      suggestion: 'give this user write permission on its home folder, or set HOME to a folder that it may write to',
-      cause,
-    });
+    throw toFolderError(path, cause as NodeJS.ErrnoException);
   }
+}
+
+function toFolderError(path: string, cause: NodeJS.ErrnoException): RbeeError {
+  return new RbeeError('CONFIG_INVALID', `cannot create the folder ${path} (${cause.code ?? 'unknown cause'})`, {
+    details: { path, cause: cause.code },
+    suggestion: 'give this user write permission on its home folder, or set HOME to a folder that it may write to',
+    cause,
+  });
 }

@@ -1,8 +1,12 @@
 import { open } from 'node:fs/promises';
 
 const BLOCK = 64 * 1024;
+const MAX_BYTES = 64 * 1024 * 1024;
 
-/** The last `count` lines of a file, oldest first; none when the file is missing. Reads only as much of its end as needed. */
+/**
+ * The last `count` lines of a file, oldest first; none when the file is missing. Reads only as much of its end as
+ * needed, and never more than 64 MiB: of a longer text the oldest part is left out.
+ */
 export async function readLastLines(path: string, count: number): Promise<string[]> {
   if (count <= 0) return [];
   const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
@@ -14,13 +18,16 @@ export async function readLastLines(path: string, count: number): Promise<string
     let position = (await file.stat()).size;
     const blocks: Buffer[] = [];
     let lineBreaks = 0;
-    while (position > 0 && lineBreaks <= count) {
+    const end = Math.max(0, position - MAX_BYTES);
+    while (position > end && lineBreaks <= count) {
       const length = Math.min(BLOCK, position);
       position -= length;
       const block = Buffer.alloc(length);
-      await file.read(block, 0, length, position);
-      for (const byte of block) if (byte === 10) lineBreaks++;
-      blocks.unshift(block);
+      const { bytesRead } = await file.read(block, 0, length, position);
+      // Less comes back where the file was cut meanwhile.
+      const read = block.subarray(0, bytesRead);
+      for (const byte of read) if (byte === 10) lineBreaks++;
+      blocks.unshift(read);
     }
     const lines = Buffer.concat(blocks).toString('utf8').split('\n');
     if (lines.at(-1) === '') lines.pop();

@@ -8,11 +8,17 @@ export interface TransportRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Bytes as they arrive. Leaving its iteration early closes the connection. */
+export type TransportBody = AsyncIterable<Uint8Array> & {
+  destroy(): unknown;
+  /** Tells the end, whichever way it came, so that the caller's signal can be let go. */
+  once?(event: 'close', listener: () => void): unknown;
+};
+
 export interface TransportResponse {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
-  /** Bytes as they arrive. Leaving its iteration early closes the connection. */
-  readonly body: AsyncIterable<Uint8Array> & { destroy(): unknown };
+  readonly body: TransportBody;
 }
 
 /** The way to one service. Everything above it is the same for a local, a forwarded and a direct connection. */
@@ -21,7 +27,7 @@ export interface Transport {
   readonly peer: { readonly name: string; readonly url: string };
   /** Sends one request. Throws CONNECTION_TIMEOUT when the service cannot be reached, or the signal's reason. */
   send(path: string, request: TransportRequest): Promise<TransportResponse>;
-  /** Closes idle connections. */
+  /** Closes every connection, also those that are in use. */
   close(): void;
 }
 
@@ -32,10 +38,10 @@ export interface HttpTransportOptions {
   readonly connectTimeoutMs?: number;
 }
 
-/** A transport over plain HTTP with kept-alive connections. */
+/** A transport over plain HTTP with kept-alive connections. Throws CONFIG_INVALID for an address of another kind. */
 export function httpTransport(options: HttpTransportOptions): Transport {
   const { name, url, connectTimeoutMs = 5000 } = options;
-  const base = new URL(url);
+  const base = readAddress(name, url);
   const agent = new Agent({ keepAlive: true, noDelay: true });
   const send = (path: string, init: TransportRequest, mayRepeat: boolean): Promise<TransportResponse> =>
     new Promise((resolve, reject) => {
@@ -51,6 +57,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
           body === undefined ? init.headers : { ...init.headers, 'Content-Length': String(Buffer.byteLength(body)) },
       };
       const outgoing = httpRequest(target);
+      let answered = false;
       const timer = setTimeout(
         () => outgoing.destroy(Object.assign(new Error('connect timed out'), { code: 'ETIMEDOUT' })),
         connectTimeoutMs,
@@ -63,14 +70,18 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         settle();
         signal?.removeEventListener('abort', abort);
       });
-      outgoing.once('error', (cause: NodeJS.ErrnoException) => {
+      outgoing.on('error', (cause: NodeJS.ErrnoException) => {
         settle();
+        // An error behind the status line reaches the caller through the body.
+        if (answered) return;
         if (signal?.aborted) return reject(signal.reason);
         // A kept-alive connection that the peer closed in this moment says nothing about the peer.
-        if (mayRepeat && outgoing.reusedSocket && cause.code === 'ECONNRESET') return resolve(send(path, init, false));
-        reject(toConnectionError(name, url, cause, connectTimeoutMs));
+        const stale = outgoing.reusedSocket && (cause.code === 'ECONNRESET' || cause.code === 'EPIPE');
+        if (mayRepeat && stale) return resolve(send(path, init, false));
+        reject(toConnectionError(name, base, cause, connectTimeoutMs));
       });
       outgoing.once('response', (incoming) => {
+        answered = true;
         resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: incoming });
       });
       outgoing.end(body);
@@ -82,12 +93,16 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   };
 }
 
-function toConnectionError(
-  name: string,
-  url: string,
-  cause: NodeJS.ErrnoException,
-  connectTimeoutMs: number,
-): RbeeError {
+function readAddress(name: string, url: string): URL {
+  const base = URL.canParse(url) ? new URL(url) : undefined;
+  if (base?.protocol === 'http:') return base;
+  throw new RbeeError('CONFIG_INVALID', `the address of ${name} is not an http:// address`, {
+    details: { service: name },
+    suggestion: 'give an address such as http://127.0.0.1:8080',
+  });
+}
+
+function toConnectionError(name: string, base: URL, cause: NodeJS.ErrnoException, connectTimeoutMs: number): RbeeError {
   const why: Record<string, string> = {
     ECONNREFUSED: 'the connection was refused',
     ETIMEDOUT: `no connection within ${connectTimeoutMs} ms`,
@@ -95,7 +110,7 @@ function toConnectionError(
     ECONNRESET: 'the connection was reset',
   };
   return new RbeeError('CONNECTION_TIMEOUT', `${name} cannot be reached: ${why[cause.code ?? ''] ?? cause.message}`, {
-    details: { service: name, port: Number(new URL(url).port || 80), cause: cause.code ?? 'unknown' },
+    details: { service: name, port: Number(base.port || 80), cause: cause.code ?? 'unknown' },
     suggestion: `check that ${name} runs`,
     cause,
   });

@@ -7,9 +7,7 @@ const MIGRATIONS: Record<string, Migration> = {
       await db.schema
         .createTable('models')
         .addColumn('id', 'text', (column) => column.primaryKey())
-        .addColumn('provider', 'text', (column) =>
-          column.notNull().check(sql`provider in ('hf', 'local', 'builtin')`),
-        )
+        .addColumn('provider', 'text', (column) => column.notNull().check(sql`provider in ('hf', 'local', 'builtin')`))
         .addColumn('reference', 'text', (column) => column.notNull())
         .addColumn('variant', 'text')
         .addColumn('local_path', 'text', (column) => column.notNull())
@@ -25,7 +23,9 @@ const MIGRATIONS: Record<string, Migration> = {
         .addColumn('quantization', 'text')
         .addColumn('has_chat_template', 'integer')
         .execute();
-      await sql`create unique index models_by_reference on models (provider, reference, ifnull(variant, ''))`.execute(db);
+      await sql`create unique index models_by_reference on models (provider, reference, ifnull(variant, ''))`.execute(
+        db,
+      );
     },
   },
 };

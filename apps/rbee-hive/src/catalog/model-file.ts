@@ -8,7 +8,10 @@ import type { ModelRow } from './schema.js';
 /** A larger file takes seconds and more to read: its digest stays unknown until somebody needs it. */
 const MAX_DIGEST_BYTES = 64 * 1024 * 1024;
 
-type FileColumns = Omit<ModelRow, 'id' | 'provider' | 'reference' | 'variant' | 'downloaded_at_unix' | 'last_used_unix'>;
+type FileColumns = Omit<
+  ModelRow,
+  'id' | 'provider' | 'reference' | 'variant' | 'downloaded_at_unix' | 'last_used_unix'
+>;
 
 /** What the catalog keeps of a model file. Throws UNSUPPORTED_MODEL_FORMAT; file system errors pass. */
 export async function describeModelFile(path: string): Promise<FileColumns> {
@@ -29,7 +32,11 @@ export async function describeModelFile(path: string): Promise<FileColumns> {
 
 /** Catalog id of a file: its name, followed by the quantization where the name doesn't say it. */
 export function slugOf(path: string, quantization: string | null): string {
-  const clean = (text: string) => text.toLowerCase().replace(/[^a-z0-9_]+/g, '-').replace(/^-+|-+$/g, '');
+  const clean = (text: string) =>
+    text
+      .toLowerCase()
+      .replace(/[^a-z0-9_]+/g, '-')
+      .replace(/^-+|-+$/g, '');
   const name = clean(basename(path).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '')) || 'model';
   const suffix = clean(quantization ?? '');
   return suffix === '' || name.includes(suffix) ? name : `${name}-${suffix}`;

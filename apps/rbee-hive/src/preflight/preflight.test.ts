@@ -101,8 +101,24 @@ describe('checkWorkerFits', () => {
     );
   });
 
+  it('does not promise the same memory twice', () => {
+    const snapshot = machine(14_000, [gpu(0, 9000), gpu(1, 8000)]);
+    const promised = [{ backend: 'cuda' as const, device: 0, requiredMb: 6000 }];
+    expect(checkWorkerFits(ask(5000, 'cuda'), snapshot, promised)).toMatchObject({ device: 1 });
+    expect(() => checkWorkerFits(ask(5000, 'cuda', 0), snapshot, promised)).toThrow(
+      expect.objectContaining({ code: 'VRAM_EXHAUSTED', details: expect.objectContaining({ available: 3000 }) }),
+    );
+    expect(() => checkWorkerFits(ask(7000, 'cpu'), snapshot, promised)).toThrow(
+      expect.objectContaining({
+        code: 'INSUFFICIENT_RAM',
+        message: expect.stringContaining('6000 MB more are promised'),
+      }),
+    );
+  });
+
   it('says so when memory fell during the check', () => {
-    expect(() => checkRam('hf:org/model', 6000, { totalMb: 8000, availableMb: 5000 }, true)).toThrow(
+    const check = { modelRef: 'hf:org/model', requiredMb: 6000, ram: { totalMb: 8000, availableMb: 5000 }, fell: true };
+    expect(() => checkRam(check)).toThrow(
       expect.objectContaining({ code: 'INSUFFICIENT_RAM', message: expect.stringContaining('fell during the check') }),
     );
   });

@@ -8,6 +8,13 @@ export interface PreflightRequest {
   device?: number | undefined;
 }
 
+/** Memory that was found free for a worker which is still starting, and which it therefore does not occupy yet. */
+export interface Reservation {
+  backend: Backend;
+  device: number;
+  requiredMb: number;
+}
+
 export interface PreflightPass {
   requiredMb: number;
   device: number;
@@ -21,14 +28,27 @@ export function requiredMemoryMb(sizeBytes: number): number {
 
 /**
  * Decides whether a worker for this model may be started, and on which device: memory, then backend, then device, then
- * the device's memory. Nothing is ever moved to another backend or device. Throws INSUFFICIENT_RAM,
- * BACKEND_UNAVAILABLE, GPU_NOT_AVAILABLE, INVALID_DEVICE or VRAM_EXHAUSTED.
+ * the device's memory. Nothing is ever moved to another backend or device. `onPassed` hears of each check. Throws
+ * INSUFFICIENT_RAM, BACKEND_UNAVAILABLE, GPU_NOT_AVAILABLE, INVALID_DEVICE or VRAM_EXHAUSTED.
  */
-export function checkWorkerFits(request: PreflightRequest, snapshot: ProbeSnapshot): PreflightPass {
+export function checkWorkerFits(
+  request: PreflightRequest,
+  snapshot: ProbeSnapshot,
+  promised: readonly Reservation[] = [],
+  onPassed: (check: 'ram_check' | 'backend_check' | 'vram_check', human: string) => void = () => undefined,
+): PreflightPass {
+  const { backend } = request;
   const requiredMb = requiredMemoryMb(request.sizeBytes);
-  checkRam(request.modelRef, requiredMb, snapshot.ram);
-  const device = chooseDevice(request, snapshot);
-  checkDeviceMemory(request, requiredMb, findDevice(snapshot, request.backend, device));
+  checkRam({ modelRef: request.modelRef, requiredMb, ram: snapshot.ram, promised });
+  onPassed('ram_check', `memory: ${requiredMb} MB needed, ${snapshot.ram.availableMb} MB available`);
+  const free = { ...snapshot, devices: snapshot.devices.map((device) => withoutPromised(device, promised)) };
+  const device = chooseDevice(request, free);
+  onPassed('backend_check', `backend ${backend} is available, device ${device} exists`);
+  const found = findDevice(free, backend, device);
+  checkDeviceMemory(request, requiredMb, found);
+  if (found?.memoryFreeMb != null) {
+    onPassed('vram_check', `${backend}:${device}: ${requiredMb} MB needed, ${found.memoryFreeMb} MB available`);
+  }
   return { requiredMb, device };
 }
 
@@ -52,14 +72,27 @@ export function chooseDevice(
 }
 
 /** `fell`: the same check passed a moment ago. Throws INSUFFICIENT_RAM. */
-export function checkRam(modelRef: string, requiredMb: number, ram: Memory, fell = false): void {
-  if (ram.availableMb >= requiredMb) return;
-  const note = fell ? ' (free memory fell during the check)' : '';
+export function checkRam(check: {
+  modelRef: string;
+  requiredMb: number;
+  ram: Memory;
+  promised?: readonly Reservation[];
+  fell?: boolean;
+}): void {
+  const { modelRef, requiredMb, ram, promised = [], fell = false } = check;
+  const promisedMb = sumOf(promised);
+  const availableMb = Math.max(0, ram.availableMb - promisedMb);
+  if (availableMb >= requiredMb) return;
+  const notes = [
+    ...(promisedMb > 0 ? [`${promisedMb} MB more are promised to workers that are starting`] : []),
+    ...(fell ? ['free memory fell during the check'] : []),
+  ];
+  const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
   throw new RbeeError(
     'INSUFFICIENT_RAM',
-    `not enough memory for ${modelRef}: need ${requiredMb} MB, ${ram.availableMb} MB are free${note}`,
+    `not enough memory for ${modelRef}: need ${requiredMb} MB, ${availableMb} MB are free${note}`,
     {
-      details: { required: requiredMb, available: ram.availableMb, model: modelRef, ...(fell && { fell: true }) },
+      details: { required: requiredMb, available: availableMb, model: modelRef, ...(fell && { fell: true }) },
       suggestion: 'close other programs, or use a smaller quantization of the model (for example Q4_K_M)',
     },
   );
@@ -115,4 +148,14 @@ function checkDeviceMemory({ backend, modelRef }: PreflightRequest, requiredMb: 
 
 function findDevice({ devices }: ProbeSnapshot, backend: Backend, index: number): Device | undefined {
   return devices.find((device) => device.backend === backend && device.index === index);
+}
+
+function withoutPromised(device: Device, promised: readonly Reservation[]): Device {
+  if (device.memoryFreeMb === null) return device;
+  const here = promised.filter((one) => one.backend === device.backend && one.device === device.index);
+  return { ...device, memoryFreeMb: Math.max(0, device.memoryFreeMb - sumOf(here)) };
+}
+
+function sumOf(reservations: readonly Reservation[]): number {
+  return reservations.reduce((sum, { requiredMb }) => sum + requiredMb, 0);
 }

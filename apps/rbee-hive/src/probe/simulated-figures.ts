@@ -8,7 +8,7 @@ const figure = resourcesSchema.shape.ram_available_mb.min(0);
 const probeFileSchema = resourcesSchema
   .pick({ ram_available_mb: true })
   .extend({
-    backends: backendStatusSchema.array(),
+    backends: backendStatusSchema.partial({ available: true }).array(),
     ram_total_mb: figure,
     ram_available_mb: figure,
     disk_total_mb: figure,
@@ -26,7 +26,9 @@ export async function applySimulatedFigures(file: string, detected: ProbeSnapsho
   const figures = await readProbeFile(file);
   const { backends, gpus } = figures;
   return {
-    backends: backends ?? detected.backends,
+    backends:
+      backends?.map(({ name, devices, available }) => ({ name, devices, available: available ?? devices > 0 })) ??
+      detected.backends,
     devices: gpus
       ? gpus.map(({ backend, index, name, vram_total_mb, vram_free_mb, temperature_c }) => ({
           backend: backend ?? 'cuda',

@@ -45,11 +45,15 @@ function isInside(file: string, root: string): boolean {
 
 function toAccessError(cause: NodeJS.ErrnoException, file: string): RbeeError {
   if (cause.code === 'EACCES') return invalidPath('no_permission', 'may not be read by this user', cause);
-  return new RbeeError('MODEL_NOT_FOUND', `there is no file ${basename(file)} at the place that the model reference names`, {
-    details: { file: basename(file) },
-    suggestion: 'check the path: it is one on the node that shall run the model',
-    cause,
-  });
+  return new RbeeError(
+    'MODEL_NOT_FOUND',
+    `there is no file ${basename(file)} at the place that the model reference names`,
+    {
+      details: { file: basename(file) },
+      suggestion: 'check the path: it is one on the node that shall run the model',
+      cause,
+    },
+  );
 }
 
 function invalidPath(reason: string, message: string, cause?: unknown): RbeeError {

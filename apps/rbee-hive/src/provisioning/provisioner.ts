@@ -22,7 +22,8 @@ export class Provisioner {
    */
   async provide(modelRef: string): Promise<Model> {
     const ref = parseModelRef(modelRef);
-    if (ref === undefined) throw new RbeeError('INVALID_MODEL_REF', 'the model reference has none of the accepted forms');
+    if (ref === undefined)
+      throw new RbeeError('INVALID_MODEL_REF', 'the model reference has none of the accepted forms');
     const model = ref.provider === 'local' ? await this.provideFile(ref) : await this.findPresent(ref);
     if (model === undefined) throw await this.notFound(ref);
     return model;

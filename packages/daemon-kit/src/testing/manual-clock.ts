@@ -36,9 +36,10 @@ export class ManualClock implements Clock {
     return this.#timers.size;
   }
 
-  /** Moves time forward, runs what falls due in order, and lets promises settle after each. */
+  /** Moves time forward, runs what falls due in order, and lets promises settle before the first and after each. */
   async advance(durationMs: number): Promise<void> {
     const end = this.#now + durationMs;
+    await settle();
     for (;;) {
       const [next] = [...this.#timers].filter((timer) => timer.at <= end).sort((a, b) => a.at - b.at);
       if (!next) break;

@@ -1,0 +1,250 @@
+import {
+  createNarrator,
+  type Environment,
+  type Listening,
+  type Logger,
+  listen,
+  type Narrate,
+  type Running,
+  serve,
+} from '@rbee/daemon-kit';
+import { RbeeError, toRbeeError, workerRoutes } from '@rbee/protocol';
+import type { WorkerSettings } from './config.js';
+import { Engine } from './engine/engine.js';
+import { HiveLink } from './hive-link.js';
+import { toReport } from './hive-report.js';
+import { Jobs } from './jobs.js';
+import { LoadFeed } from './load-feed.js';
+import { workerHandlers } from './routes.js';
+import { WorkerStatus } from './worker-status.js';
+
+export interface WorkerAppOptions {
+  readonly environment: Pick<Environment, 'clock'>;
+  readonly settings: WorkerSettings;
+  readonly log: Logger;
+  /** Takes what is narrated outside of jobs, one line of JSON each. */
+  readonly output: { write(line: string): void };
+  readonly pid: number;
+}
+
+/** A hive that has not heard of a failed load finds it by polling: every 2 s. */
+const FAILURE_SHOWN_MS = 5000;
+const MB = 1024 * 1024;
+
+/**
+ * The worker: binds its server, tells its hive, loads the model, serves jobs until it is asked to stop.
+ *
+ * Ends with 0 after a stop, with 1 when the model can't be loaded or a shutdown takes too long.
+ */
+export class WorkerApp implements Running {
+  readonly ended: Promise<number>;
+  readonly status: WorkerStatus;
+  readonly #options: WorkerAppOptions;
+  readonly #jobs: Jobs;
+  readonly #feed = new LoadFeed();
+  readonly #narrate: Narrate;
+  readonly #loadAbort = new AbortController();
+  #listening!: Listening;
+  #link: HiveLink | undefined;
+  #loading: Promise<void> = Promise.resolve();
+  #engine: Engine | undefined;
+  #stopping: Promise<void> | undefined;
+  #end!: (exitCode: number) => void;
+
+  /** Starts a worker; resolves when its server is bound. Throws CONFIG_INVALID when the port can't be had. */
+  static async start(options: WorkerAppOptions): Promise<WorkerApp> {
+    const app = new WorkerApp(options);
+    await app.#bind();
+    app.#loading = app.#report().then(() => app.#load());
+    return app;
+  }
+
+  private constructor(options: WorkerAppOptions) {
+    const { settings, log, output, environment } = options;
+    this.#options = options;
+    this.#jobs = new Jobs(environment.clock);
+    this.status = new WorkerStatus(settings.slots, log);
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    this.#narrate = createNarrator({
+      service: 'llm-worker-rbee',
+      clock: environment.clock,
+      log,
+      deliver: (event) => output.write(`${JSON.stringify(event)}\n`),
+      fields: { worker_id: settings.workerId, model_ref: settings.modelRef },
+    });
+  }
+
+  /** Where the worker listens. */
+  get url(): string {
+    return this.#listening.url;
+  }
+
+  /** Lets running jobs finish for the drain time, then frees everything. Later calls wait for the first. */
+  stop(reason: string): Promise<void> {
+    this.#stopping ??= this.#shutDown(reason);
+    return this.#stopping;
+  }
+
+  async #bind(): Promise<void> {
+    const { settings, log, environment } = this.#options;
+    const { clock } = environment;
+    const { workerId, modelRef, timeouts, host, port, key } = settings;
+    const startedAt = clock.monotonic();
+    this.#narrate({
+      actor: 'llm-worker-rbee',
+      action: 'startup',
+      target: workerId,
+      human: `Starting worker ${workerId}`,
+    });
+    const parts = {
+      workerId,
+      modelRef,
+      status: this.status,
+      jobs: this.#jobs,
+      feed: this.#feed,
+      clock,
+      log,
+      startedAt,
+      timeouts,
+    };
+    const handlers = workerHandlers({ ...parts, shutDown: (reason) => void this.stop(reason) });
+    const app = serve(workerRoutes, handlers, { clock, log, key, keepAliveMs: timeouts.keep_alive });
+    this.#listening = await listen('llm-worker-rbee', app, { host, port });
+    if (!key) log.info({ host }, 'authentication is off: no key was given');
+    this.#narrate({
+      actor: 'http-server',
+      action: 'server_start',
+      target: this.url,
+      human: `Listening on ${this.url}`,
+    });
+  }
+
+  /** The first callback goes out before the engine takes the only thread of libuv's pool for loading. */
+  async #report(): Promise<void> {
+    const { settings, log, environment, pid } = this.#options;
+    const { callbackUrl, workerId, key, timeouts } = settings;
+    if (callbackUrl === undefined) return;
+    const report = toReport({ settings, status: this.status, jobs: this.#jobs, url: this.url, pid });
+    this.#link = new HiveLink({ url: callbackUrl, workerId, key, clock: environment.clock, log, timeouts, report });
+    this.status.onChange(() => this.#link?.notify());
+    await this.#link.call();
+    const human = this.#link.acknowledged
+      ? 'The hive knows this worker'
+      : 'The hive did not answer; trying again later';
+    this.#narrate({ actor: 'llm-worker-rbee', action: 'callback_ready', target: callbackUrl, human });
+  }
+
+  async #load(): Promise<void> {
+    const { settings, log, environment } = this.#options;
+    const { clock } = environment;
+    const { modelRef, modelPath, backend, device, slots, contextSize } = settings;
+    const start = clock.monotonic();
+    const on = backend === 'cpu' ? 'cpu' : `${backend}:${device}`;
+    this.#narrate({ actor: 'device-manager', action: 'device_init', target: on, human: `Using ${on}`, device: on });
+    this.#narrate({
+      actor: 'model-loader',
+      action: 'model_load',
+      target: modelRef,
+      human: `Loading ${modelRef} on ${on}`,
+    });
+    try {
+      const engine = await Engine.load({
+        ...{ modelPath, backend, slots, contextSize, log, now: clock.monotonic, signal: this.#loadAbort.signal },
+        onProgress: ({ layersLoaded, layersTotal, vramBytes }) =>
+          this.#feed.set({
+            stage: 'loading_to_vram',
+            layers_loaded: layersLoaded,
+            layers_total: layersTotal,
+            vram_mb: Math.round(vramBytes / MB),
+          }),
+      });
+      this.#engine = engine;
+      this.status.loaded(engine);
+      const ms = Math.round(clock.monotonic() - start);
+      const facts = `${engine.layers} layers, ${engine.slotsTotal} slots of ${engine.contextSize} tokens`;
+      const human = `Loaded ${modelRef} in ${ms} ms: ${facts}`;
+      this.#narrate({ actor: 'model-loader', action: 'model_loaded', target: modelRef, human, duration_ms: ms });
+    } catch (error) {
+      if (!this.#loadAbort.signal.aborted) return await this.#giveUp(toRbeeError(error));
+      const { code, message } = toRbeeError(this.#loadAbort.signal.reason);
+      return this.#feed.set({ stage: 'error', code, message });
+    }
+    this.#feed.set({ stage: 'ready' });
+    await this.#link?.call();
+  }
+
+  /** Tells everybody that there will be no model, and ends. */
+  async #giveUp(error: RbeeError): Promise<void> {
+    const { log, settings, environment } = this.#options;
+    log.error({ error }, error.message);
+    this.status.failed(error);
+    this.#feed.set({ stage: 'error', code: error.code, message: error.message });
+    const target = settings.modelRef;
+    const kind = error.code.toLowerCase();
+    this.#narrate({
+      actor: 'model-loader',
+      action: 'error',
+      target,
+      human: error.message,
+      level: 'error',
+      error_kind: kind,
+    });
+    await this.#link?.call();
+    const leave = (): void => {
+      this.#stopping ??= this.#release().then(() => this.#end(1));
+    };
+    if (this.#link && !this.#link.acknowledged) environment.clock.after(FAILURE_SHOWN_MS, leave);
+    else leave();
+  }
+
+  async #shutDown(reason: string): Promise<void> {
+    const { settings, environment, log } = this.#options;
+    const { drain, kill } = settings.timeouts;
+    const { clock } = environment;
+    const { workerId } = settings;
+    this.#narrate({
+      actor: 'llm-worker-rbee',
+      action: 'shutdown',
+      target: workerId,
+      human: `Shutting down (${reason})`,
+    });
+    this.status.drain();
+    this.#loadAbort.abort(new RbeeError('WORKER_DRAINING', 'the worker is shutting down'));
+    const cancelDeadline = clock.after(drain + kill, () => {
+      log.error({ deadline_ms: drain + kill }, 'the shutdown took too long');
+      this.#end(1);
+    });
+    const cancelDrain = clock.after(drain, () => {
+      this.#jobs.cancelAll(new RbeeError('CANCELLED', 'the worker shut down before the answer was complete'));
+    });
+    await this.#jobs.idle();
+    cancelDrain();
+    await this.#loading;
+    await this.#release();
+    this.#narrate({
+      actor: 'llm-worker-rbee',
+      action: 'exit',
+      target: workerId,
+      human: `Worker ${workerId} has ended`,
+    });
+    cancelDeadline();
+    this.#end(0);
+  }
+
+  async #release(): Promise<void> {
+    const { backend } = this.#options.settings;
+    await this.#engine?.dispose();
+    if (this.#engine) {
+      this.#narrate({
+        actor: 'device-manager',
+        action: 'memory_freed',
+        target: backend,
+        human: 'Freed the memory of the model',
+      });
+    }
+    await this.#listening.close();
+    await this.#link?.close();
+  }
+}

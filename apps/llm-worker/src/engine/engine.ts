@@ -1,0 +1,184 @@
+import { RbeeError, type Resume } from '@rbee/protocol';
+import { LlamaVocabularyType, type Token } from 'node-llama-cpp';
+import { ChunkPacer } from './chunk-pacer.js';
+import { checkContextFit } from './context-fit.js';
+import { DecodeLoop } from './decode-loop.js';
+import { Generation, type GenerationEnd, type GenerationFigures } from './generation.js';
+import { type LoadedModel, type LoadOptions, loadModel } from './load-engine.js';
+import { type Emit, OutputWindow } from './output-window.js';
+import { PromptEncoder, type PromptInput } from './prompt-encoder.js';
+import type { Sampling } from './sampling.js';
+import { type Slot, Slots } from './slots.js';
+import type { PieceForm } from './token-piece.js';
+import { TokenPieces } from './token-pieces.js';
+
+/** A request whose prompt is in tokens and fits a slot. */
+export interface Job {
+  readonly promptTokens: number;
+  /** The prompt, and behind it the answer so far when a lost generation goes on. */
+  readonly tokens: readonly Token[];
+  readonly maxTokens: number | undefined;
+  readonly cachePrompt: boolean;
+}
+
+export interface GenerateOptions {
+  readonly sampling: Sampling;
+  readonly stop: readonly string[];
+  readonly signal: AbortSignal;
+  readonly emit: Emit;
+}
+
+/** A slot that belongs to one job until it is released. */
+export interface Lease {
+  /** Number of the slot, from 0. */
+  readonly slot: number;
+  /** Tokens of the prompt that the slot's cache holds; fewer may be reused where the model can't cut its cache at any place. */
+  readonly reusable: number;
+  /** Generates once. Rejects with the signal's reason when that is aborted, or with INFERENCE_FAILED. */
+  generate(options: GenerateOptions): { readonly figures: GenerationFigures; readonly end: Promise<GenerationEnd> };
+  /** Gives the slot back; it is free when the promise resolves. Only after `generate` has ended. */
+  release(): Promise<void>;
+}
+
+/** One loaded model with its slots. */
+export class Engine {
+  readonly #loaded: LoadedModel;
+  readonly #now: () => number;
+  readonly #slots: Slots;
+  readonly #loop: DecodeLoop;
+  readonly #encoder: PromptEncoder;
+  readonly #pieces: TokenPieces;
+  readonly #vocabularySize: number;
+
+  /** Loads a model; see `loadModel` for the errors. */
+  static async load(options: LoadOptions): Promise<Engine> {
+    return new Engine(await loadModel(options), options.now);
+  }
+
+  private constructor(loaded: LoadedModel, now: () => number) {
+    const { model, context, speed } = loaded;
+    this.#loaded = loaded;
+    this.#now = now;
+    this.#slots = new Slots(context);
+    this.#loop = new DecodeLoop(new ChunkPacer(speed.chunk), now);
+    this.#encoder = new PromptEncoder(model);
+    const names = model.fileInfo.metadata.tokenizer?.ggml?.tokens ?? [];
+    this.#vocabularySize = names.length;
+    this.#pieces = new TokenPieces({
+      form: toPieceForm(model.vocabularyType),
+      textOf: (id) => names[id],
+      kindOf: (id) => {
+        const attributes = model.getTokenAttributes(id as Token);
+        if (attributes.control || attributes.unknown) return 'hidden';
+        return attributes.userDefined ? 'verbatim' : attributes.byte ? 'byte' : 'normal';
+      },
+      detokenize: (id) => model.detokenize([id as Token], false),
+    });
+  }
+
+  get slotsTotal(): number {
+    return this.#slots.total;
+  }
+
+  get slotsFree(): number {
+    return this.#slots.free;
+  }
+
+  /** Tokens that one slot holds. */
+  get contextSize(): number {
+    return this.#loaded.contextSize;
+  }
+
+  /** Memory of the model and its context on the device; 0 on the CPU. */
+  get vramBytes(): number {
+    return this.#loaded.vramBytes;
+  }
+
+  get layers(): number {
+    return this.#loaded.layers;
+  }
+
+  /** Compute threads with which this model decodes fastest here, as measured. */
+  get threads(): number {
+    return this.#loaded.speed.threads;
+  }
+
+  /** Turns a request into tokens. Throws INVALID_REQUEST or CONTEXT_LENGTH_EXCEEDED. */
+  prepare(
+    input: PromptInput,
+    limits: { maxTokens?: number | undefined; cachePrompt: boolean; resume?: Resume | undefined },
+  ): Job {
+    const { maxTokens, cachePrompt, resume } = limits;
+    const tokens = resume ? this.#toTokens([...resume.prompt_ids, ...resume.ids]) : this.#encoder.encode(input);
+    const promptTokens = resume ? resume.prompt_ids.length : tokens.length;
+    checkContextFit(promptTokens, maxTokens, this.contextSize);
+    checkContextFit(tokens.length, 0, this.contextSize);
+    return { promptTokens, tokens, maxTokens, cachePrompt };
+  }
+
+  /** Takes a slot for a job, at once; `undefined` when all are busy. */
+  take(job: Job): Lease | undefined {
+    const slot = this.#slots.take(job.tokens, job.cachePrompt);
+    return slot && this.#lease(slot, job);
+  }
+
+  /** Frees everything. Jobs must have been aborted or have ended. */
+  async dispose(): Promise<void> {
+    await this.#loop.idle();
+    await this.#loaded.context.dispose();
+    await this.#loaded.model.dispose();
+    await this.#loaded.llama.dispose();
+  }
+
+  #lease(slot: Slot, job: Job): Lease {
+    let broken = false;
+    return {
+      slot: slot.index,
+      reusable: job.cachePrompt ? Math.min(this.#slots.prefixOf(slot, job.tokens), job.tokens.length - 1) : 0,
+      generate: (options) => {
+        const window = new OutputWindow(this.#pieces, options.stop, options.emit);
+        const { sampling, signal } = options;
+        const generation = new Generation(slot.sequence, window, {
+          ...job,
+          sampling,
+          signal,
+          contextSize: this.contextSize,
+          now: this.#now,
+        });
+        const wake = (): void => this.#loop.wake();
+        generation.onReady(wake);
+        signal.addEventListener('abort', wake);
+        this.#loop.add(generation);
+        const end = generation.result.finally(() => signal.removeEventListener('abort', wake));
+        end.catch((error: RbeeError) => {
+          broken = error.code === 'INFERENCE_FAILED';
+        });
+        return { figures: generation, end };
+      },
+      release: async () => {
+        if (!slot.busy) return;
+        if (broken) await this.#slots.renew(slot);
+        this.#slots.give(slot);
+      },
+    };
+  }
+
+  #toTokens(ids: readonly number[]): Token[] {
+    const unknown = ids.find((id) => id >= this.#vocabularySize);
+    if (unknown === undefined) return ids as Token[];
+    throw new RbeeError(
+      'INVALID_REQUEST',
+      `resume: ${unknown} is no token of this model, which has ${this.#vocabularySize}`,
+      {
+        details: {
+          errors: [{ field: 'resume', constraint: 'vocabulary', message: 'the ids come from another model' }],
+        },
+      },
+    );
+  }
+}
+
+function toPieceForm(type: LlamaVocabularyType): PieceForm {
+  if (type === LlamaVocabularyType.bpe) return 'byte-letters';
+  return type === LlamaVocabularyType.spm || type === LlamaVocabularyType.ugm ? 'sentencepiece' : 'other';
+}

@@ -1,0 +1,123 @@
+import {
+  type Clock,
+  callJson,
+  httpTransport,
+  type Logger,
+  type Secret,
+  type Target,
+  type Timeouts,
+} from '@rbee/daemon-kit';
+import { type Heartbeat, hiveRoutes, isRbeeError, type ReadyCallback } from '@rbee/protocol';
+
+/** What the hive is told; read anew for each message. */
+export interface WorkerReport {
+  callback(): Omit<ReadyCallback, 'worker_id'>;
+  heartbeat(): Omit<Heartbeat, 'worker_id' | 'timestamp'>;
+}
+
+export interface HiveLinkOptions {
+  readonly url: string;
+  readonly workerId: string;
+  readonly key: Secret | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly timeouts: Pick<Timeouts, 'heartbeat' | 'connect'>;
+  readonly report: WorkerReport;
+}
+
+const FIRST_RETRY_MS = 2000;
+
+/**
+ * Keeps the worker's hive informed: a callback until it is acknowledged, then heartbeats, regularly and at once upon a change.
+ * A hive that does not know the worker, or is gone, gets the callback again. Messages go out one at a time; changes meanwhile
+ * are told in the next one.
+ */
+export class HiveLink {
+  readonly #options: HiveLinkOptions;
+  readonly #target: Target;
+  readonly #stopBeat: () => void;
+  #acknowledged = false;
+  #dirty = false;
+  #sending: Promise<void> | undefined;
+  #cancelRetry: (() => void) | undefined;
+  #retryMs = FIRST_RETRY_MS;
+  #closed = false;
+
+  constructor(options: HiveLinkOptions) {
+    const { clock, key, url, timeouts } = options;
+    this.#options = options;
+    const transport = httpTransport({ name: 'rbee-hive', url, connectTimeoutMs: timeouts.connect });
+    this.#target = { transport, clock, key };
+    this.#stopBeat = clock.every(timeouts.heartbeat, () => this.notify());
+  }
+
+  /** Whether the hive knows the latest callback. */
+  get acknowledged(): boolean {
+    return this.#acknowledged;
+  }
+
+  /** Sends the callback (again), with the state that the worker has now. Resolves after the first attempt. */
+  async call(): Promise<void> {
+    this.#acknowledged = false;
+    this.notify();
+    await this.#sending;
+  }
+
+  /** Something that the hive should know has changed. */
+  notify(): void {
+    if (this.#closed) return;
+    this.#dirty = true;
+    this.#sending ??= this.#sendAll();
+  }
+
+  /** Tells the last state, if the hive can be reached, and stops. */
+  async close(): Promise<void> {
+    this.#stopBeat();
+    this.notify();
+    this.#closed = true;
+    this.#cancelRetry?.();
+    await this.#sending;
+    this.#cancelRetry?.();
+    this.#target.transport.close();
+  }
+
+  async #sendAll(): Promise<void> {
+    while (this.#dirty) {
+      this.#dirty = false;
+      await this.#send();
+    }
+    this.#sending = undefined;
+  }
+
+  async #send(): Promise<void> {
+    const { workerId, clock, report, log } = this.#options;
+    const known = this.#acknowledged;
+    const timeoutMs = this.#options.timeouts.connect;
+    try {
+      if (known) {
+        const body = { worker_id: workerId, timestamp: new Date(clock.now()).toISOString(), ...report.heartbeat() };
+        await callJson(this.#target, hiveRoutes.heartbeat, { body, timeoutMs });
+      } else {
+        // Before the answer: a state that changes meanwhile may ask for another callback.
+        this.#acknowledged = true;
+        const body = { worker_id: workerId, ...report.callback() };
+        await callJson(this.#target, hiveRoutes.workerReady, { body, timeoutMs });
+      }
+      this.#retryMs = FIRST_RETRY_MS;
+      this.#cancelRetry?.();
+    } catch (error) {
+      this.#acknowledged = false;
+      const unknown = known && isRbeeError(error) && error.code === 'WORKER_NOT_FOUND';
+      log.warn({ error, message: known ? 'heartbeat' : 'callback' }, 'the hive did not take the report of this worker');
+      if (unknown) this.#dirty = true;
+      else this.#retryLater();
+    }
+  }
+
+  #retryLater(): void {
+    if (this.#closed) return;
+    this.#cancelRetry?.();
+    this.#cancelRetry = this.#options.clock.after(this.#retryMs, () => this.notify());
+    this.#retryMs = Math.min(this.#retryMs * 2, this.#options.timeouts.heartbeat);
+  }
+}

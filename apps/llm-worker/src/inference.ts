@@ -1,0 +1,206 @@
+import { randomUUID } from 'node:crypto';
+import { type Call, type Clock, createNarrator, type EventStream, type Narrate, type Timeouts } from '@rbee/daemon-kit';
+import { type GenerationResult, type InferenceEvent, RbeeError, toRbeeError, type workerRoutes } from '@rbee/protocol';
+import type { Engine, Job, Lease } from './engine/engine.js';
+import type { GenerationEnd, GenerationFigures } from './engine/generation.js';
+import type { Emit } from './engine/output-window.js';
+import { narrateEnd, narrateFailure, narrateStart } from './job-narration.js';
+import type { Jobs, RunningJob } from './jobs.js';
+import { toTokenFrame } from './token-frame.js';
+import type { WorkerStatus } from './worker-status.js';
+
+export type InferCall = Call<typeof workerRoutes.infer>;
+
+export interface InferenceParts {
+  readonly workerId: string;
+  readonly modelRef: string;
+  readonly status: WorkerStatus;
+  readonly jobs: Jobs;
+  readonly clock: Clock;
+  readonly timeouts: Pick<Timeouts, 'inference'>;
+}
+
+/** Everything about one accepted request. */
+interface Accepted {
+  readonly id: string;
+  readonly job: Job;
+  readonly lease: Lease;
+  readonly running: RunningJob;
+}
+
+const METRICS_MS = 500;
+
+/** Answers `POST /v1/inference`: as a stream of events, or as one body for `stream: false`. */
+export async function infer(
+  parts: InferenceParts,
+  call: InferCall,
+  stream: EventStream<InferenceEvent>,
+): Promise<GenerationResult | undefined> {
+  const accepted = accept(parts, call);
+  const { id, lease, running } = accepted;
+  const disconnect = connectCancels(parts, call, running);
+  try {
+    return call.body.stream ? await answerStream(parts, call, accepted, stream) : await answerOnce(call, accepted);
+  } finally {
+    disconnect();
+    await lease.release();
+    running.end();
+    parts.status.slotsChanged();
+    call.log.info({ job_id: id, slots_available: parts.status.slotsAvailable }, 'the slot is free');
+  }
+}
+
+/** Checks the request and takes its slot, all in one go, so that no other request can come between. */
+function accept({ status, jobs }: InferenceParts, { body }: InferCall): Accepted {
+  const engine = status.requireEngine();
+  const id = body.job_id ?? randomUUID();
+  jobs.checkFree(id);
+  const { prompt, messages, template, max_tokens: maxTokens, cache_prompt: cachePrompt, resume } = body;
+  const job = engine.prepare({ prompt, messages, template }, { maxTokens, cachePrompt, resume });
+  const lease = engine.take(job);
+  if (!lease) throw toBusyError(engine);
+  const running = jobs.begin(id);
+  status.slotsChanged();
+  return { id, job, lease, running };
+}
+
+function toBusyError(engine: Engine): RbeeError {
+  const total = engine.slotsTotal;
+  return new RbeeError('ALL_SLOTS_BUSY', `all ${total} slots of the worker are busy`, {
+    details: { slots_total: total, slots_busy: total - engine.slotsFree },
+    suggestion: 'wait for a running job, use another node, or start another worker',
+  });
+}
+
+/** A client that is gone, a passed deadline and, where none was given, the default one cancel the job. */
+function connectCancels(parts: InferenceParts, call: InferCall, running: RunningJob): () => void {
+  const forward = (): void => running.cancel(toRbeeError(call.signal.reason));
+  if (call.signal.aborted) forward();
+  call.signal.addEventListener('abort', forward, { once: true });
+  const { clock, timeouts } = parts;
+  const limit = call.deadline === undefined ? timeouts.inference : undefined;
+  const deadline = new Date(clock.now() + (limit ?? 0)).toISOString();
+  const cancelTimer =
+    limit === undefined
+      ? undefined
+      : clock.after(limit, () =>
+          running.cancel(
+            new RbeeError('REQUEST_TIMEOUT', `the answer was not complete within ${limit / 1000} s`, {
+              details: { deadline },
+              suggestion: 'allow more time, or ask for fewer tokens',
+            }),
+          ),
+        );
+  return () => {
+    call.signal.removeEventListener('abort', forward);
+    cancelTimer?.();
+  };
+}
+
+async function answerStream(
+  parts: InferenceParts,
+  call: InferCall,
+  accepted: Accepted,
+  stream: EventStream<InferenceEvent>,
+): Promise<undefined> {
+  const { id, job, lease, running } = accepted;
+  const { clock, modelRef, status } = parts;
+  const { resume } = call.body;
+  const narrate = toNarrator(parts, call, id, stream);
+  stream.open({ 'X-Request-Id': id });
+  if (!resume) {
+    stream.send({ type: 'started', job_id: id, model: modelRef, started_at: new Date(clock.now()).toISOString() });
+  }
+  narrateStart(narrate, { id, job, lease, slots: status.slotsTotal });
+  let index = resume?.next_i ?? 0;
+  let behind = false;
+  const emit: Emit = (text, ids) => {
+    if (stream.sendFrame(toTokenFrame(text, index++, ids))) return undefined;
+    behind = true;
+    return stream.drained(running.signal).then(() => {
+      behind = false;
+    });
+  };
+  const { figures, end } = lease.generate({ ...toOptions(call), signal: running.signal, emit });
+  const stopMetrics = clock.every(METRICS_MS, () => {
+    if (!behind && !running.signal.aborted) stream.send(toMetrics(id, figures, job, status.vramBytes));
+  });
+  try {
+    const result = await end;
+    stopMetrics();
+    narrateEnd(narrate, { id, result });
+    stream.send({ type: 'end', ...toFields(result) });
+  } catch (error) {
+    stopMetrics();
+    narrateFailure(narrate, { id, error: toRbeeError(error), tokensOut: figures.tokensOut });
+    throw error;
+  }
+}
+
+async function answerOnce(call: InferCall, { id, lease, running }: Accepted): Promise<GenerationResult> {
+  let text = '';
+  const emit: Emit = (piece) => {
+    text += piece;
+  };
+  const { end } = lease.generate({ ...toOptions(call), signal: running.signal, emit });
+  return { job_id: id, ...toFields(await end), text };
+}
+
+function toNarrator(parts: InferenceParts, call: InferCall, id: string, stream: EventStream<InferenceEvent>): Narrate {
+  return createNarrator({
+    service: 'llm-worker-rbee',
+    clock: parts.clock,
+    log: call.log,
+    deliver: (event) => void stream.send(event),
+    fields: { job_id: id, worker_id: parts.workerId, model_ref: parts.modelRef, correlation_id: call.correlationId },
+  });
+}
+
+function toOptions({ body }: InferCall) {
+  return {
+    stop: body.stop,
+    sampling: {
+      temperature: body.temperature,
+      topP: body.top_p,
+      topK: body.top_k,
+      minP: body.min_p,
+      repetitionPenalty: body.repetition_penalty,
+      seed: body.seed,
+    },
+  };
+}
+
+function toFields(result: GenerationEnd) {
+  return {
+    tokens_out: result.tokensOut,
+    decode_time_ms: round(result.decodeMs),
+    stop_reason: result.stopReason,
+    stop_sequence_matched: result.stopMatched,
+    prompt_tokens: result.promptTokens,
+    cached_tokens: result.cachedTokens,
+    prompt_ms: round(result.promptMs),
+    decode_ms: round(result.decodeMs),
+  };
+}
+
+function toMetrics(id: string, figures: GenerationFigures, job: Job, vramBytes: number): InferenceEvent {
+  const generated = figures.tokensOut - (job.tokens.length - job.promptTokens);
+  return {
+    type: 'metrics',
+    job_id: id,
+    tokens_out: figures.tokensOut,
+    // The first token comes with the prompt.
+    tokens_per_sec: figures.decodeMs > 0 ? round(((generated - 1) * 1000) / figures.decodeMs) : 0,
+    decode_time_ms: round(figures.decodeMs),
+    vram_bytes: vramBytes,
+    prompt_tokens: figures.promptTokens,
+    cached_tokens: figures.cachedTokens,
+    prompt_ms: round(figures.promptMs),
+    decode_ms: round(figures.decodeMs),
+  };
+}
+
+/** Hundredths are exact enough for milliseconds. */
+function round(value: number): number {
+  return Math.round(value * 100) / 100;
+}

@@ -1,0 +1,50 @@
+import { formatDuration, type Narrate } from '@rbee/daemon-kit';
+import type { RbeeError, StopReason } from '@rbee/protocol';
+import type { Job, Lease } from './engine/engine.js';
+import type { GenerationEnd } from './engine/generation.js';
+
+const ENDINGS: Record<StopReason, string> = {
+  EOS: 'the model ended',
+  MAX_TOKENS: 'the token limit was reached',
+  STOP_SEQUENCE: 'a stop string came',
+  CONTEXT_FULL: 'the context is full',
+};
+
+/** Tells that a job has its slot, and from where it starts. */
+export function narrateStart(narrate: Narrate, facts: { id: string; job: Job; lease: Lease; slots: number }): void {
+  const { id: target, job, lease, slots } = facts;
+  narrate({ actor: 'tokenizer', action: 'tokenize', target, human: `The prompt has ${job.promptTokens} tokens` });
+  const cache =
+    lease.reusable === 0 ? 'Starting from an empty cache' : `Reusing ${lease.reusable} tokens from the cache`;
+  narrate({ actor: 'inference-backend', action: 'cache_reset', target, human: cache });
+  const bound = job.maxTokens === undefined ? '' : ` up to ${job.maxTokens} tokens`;
+  const human = `Generating${bound} in slot ${lease.slot + 1} of ${slots}`;
+  narrate({ actor: 'inference-backend', action: 'inference_start', target, human });
+}
+
+/** Tells how a job ended. */
+export function narrateEnd(narrate: Narrate, { id, result }: { id: string; result: GenerationEnd }): void {
+  const { tokensOut, promptMs, decodeMs, stopReason } = result;
+  const ms = promptMs + decodeMs;
+  narrate({
+    actor: 'inference-backend',
+    action: 'inference_complete',
+    target: id,
+    human: `Generated ${tokensOut} tokens in ${formatDuration(ms)}: ${ENDINGS[stopReason]}`,
+    duration_ms: Math.round(ms),
+  });
+}
+
+/** Tells that a job was cancelled or failed. */
+export function narrateFailure(narrate: Narrate, facts: { id: string; error: RbeeError; tokensOut: number }): void {
+  const { id, error, tokensOut } = facts;
+  const cancelled = error.code === 'CANCELLED' || error.code === 'REQUEST_TIMEOUT';
+  narrate({
+    actor: 'inference-backend',
+    action: cancelled ? 'cancelled' : 'error',
+    target: id,
+    level: cancelled ? 'info' : 'error',
+    human: `${cancelled ? 'Stopped' : 'Failed'} after ${tokensOut} tokens: ${error.message}`,
+    error_kind: error.code.toLowerCase(),
+  });
+}

@@ -1,0 +1,45 @@
+import type { LoadProgress } from '@rbee/protocol';
+
+const NOTHING_YET: LoadProgress = { stage: 'loading_to_vram', layers_loaded: 0, layers_total: 1, vram_mb: 0 };
+
+/** How far the model is loaded. A follower that is slow misses steps in between, never the last one. */
+export class LoadFeed {
+  #current: LoadProgress = NOTHING_YET;
+  #wakeFollowers = new Set<() => void>();
+
+  get current(): LoadProgress {
+    return this.#current;
+  }
+
+  set(progress: LoadProgress): void {
+    this.#current = progress;
+    for (const wake of this.#wakeFollowers) wake();
+  }
+
+  /** The present step and all newer ones, up to `ready` or `error`. Throws the signal's reason when that is aborted. */
+  async *follow(signal: AbortSignal): AsyncGenerator<LoadProgress, void, void> {
+    let wake: () => void = () => undefined;
+    let news = Promise.resolve();
+    const listen = (): void => {
+      news = new Promise((resolve) => {
+        wake = resolve;
+      });
+    };
+    const notify = (): void => wake();
+    this.#wakeFollowers.add(notify);
+    signal.addEventListener('abort', notify, { once: true });
+    try {
+      for (;;) {
+        signal.throwIfAborted();
+        listen();
+        const progress = this.#current;
+        yield progress;
+        if (progress.stage !== 'loading_to_vram') return;
+        if (progress === this.#current) await news;
+      }
+    } finally {
+      this.#wakeFollowers.delete(notify);
+      signal.removeEventListener('abort', notify);
+    }
+  }
+}

@@ -1,0 +1,67 @@
+import { createLogger, type Environment, processEnvironment, runUntilEnded } from '@rbee/daemon-kit';
+import { type RbeeError, toRbeeError, VERSION } from '@rbee/protocol';
+import { WorkerApp } from './app.js';
+import { readArguments, USAGE } from './arguments.js';
+import { readSettings, type SettingFlags, type WorkerSettings } from './config.js';
+import { PipeWriter } from './pipe-writer.js';
+
+const USAGE_ERROR = 2;
+
+async function main(environment: Environment): Promise<number> {
+  const invocation = readArguments(environment.args);
+  switch (invocation.kind) {
+    case 'help':
+      environment.stdout.write(USAGE);
+      return 0;
+    case 'version':
+      environment.stdout.write(`llm-worker-rbee ${VERSION}\n`);
+      return 0;
+    case 'usage_error':
+      environment.stderr.write(`error: ${invocation.message}\nSee llm-worker-rbee --help.\n`);
+      return USAGE_ERROR;
+    case 'run':
+      return await run(environment, invocation.flags);
+  }
+}
+
+async function run(environment: Environment, flags: SettingFlags): Promise<number> {
+  try {
+    const settings = readSettings(environment, flags);
+    selectDevice(settings);
+    const logOutput = new PipeWriter(environment.stderr);
+    const log = createLogger({ service: 'llm-worker-rbee', level: settings.logLevel, destinations: [logOutput] });
+    const output = new PipeWriter(environment.stdout, (error) =>
+      log.warn({ error }, 'nobody reads the narration any more'),
+    );
+    const app = await WorkerApp.start({ environment, settings, log, output, pid: process.pid });
+    const pool = environment.variables.UV_THREADPOOL_SIZE;
+    if (pool !== '1') {
+      log.warn(
+        { UV_THREADPOOL_SIZE: pool ?? null },
+        'generation is slow: start this process with UV_THREADPOOL_SIZE=1',
+      );
+    }
+    const { clock } = environment;
+    const { drain, kill } = settings.timeouts;
+    return await runUntilEnded(app, { signals: process, clock, deadlineMs: drain + kill, log });
+  } catch (error) {
+    environment.stderr.write(describe(toRbeeError(error), error));
+    return 1;
+  }
+}
+
+/** The driver shows the process only the device that was asked for; a hive has set this already. */
+function selectDevice({ backend, device }: WorkerSettings): void {
+  if (backend === 'cuda') {
+    process.env.CUDA_DEVICE_ORDER ??= 'PCI_BUS_ID';
+    process.env.CUDA_VISIBLE_DEVICES ??= String(device);
+  }
+  if (backend === 'vulkan') process.env.GGML_VK_VISIBLE_DEVICES ??= String(device);
+}
+
+function describe(error: RbeeError, thrown: unknown): string {
+  if (error.code === 'INTERNAL_ERROR') return `error: ${thrown instanceof Error ? thrown.stack : String(thrown)}\n`;
+  return `error: ${error.code}: ${error.message}\n${error.suggestion ? `  → ${error.suggestion}\n` : ''}`;
+}
+
+process.exit(await main(processEnvironment()));

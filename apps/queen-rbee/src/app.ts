@@ -1,0 +1,139 @@
+import { join } from 'node:path';
+import {
+  type Clock,
+  createNarrator,
+  type Logger,
+  listen,
+  makeStateFolder,
+  Releasers,
+  type Running,
+  readSecretFile,
+  serve,
+} from '@rbee/daemon-kit';
+import { queenRoutes, RbeeError, type Worker } from '@rbee/protocol';
+import type { QueenSettings } from './config.js';
+import { Leases } from './lease/leases.js';
+import type { HiveCommand } from './link/hive-process.js';
+import { LocalLink } from './link/local-link.js';
+import { LiveNode } from './node/live-node.js';
+import { Nodes } from './node/nodes.js';
+import { queenHandlers } from './routes.js';
+import { RunningTasks } from './task/running-tasks.js';
+import { TaskRunner } from './task/task-runner.js';
+import { WorkerSlots } from './worker/worker-slots.js';
+import { WorkerStarter } from './worker/worker-starter.js';
+import { WorkerStarts } from './worker/worker-starts.js';
+
+export interface QueenParts {
+  readonly settings: QueenSettings;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly pid: number;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  /** Program that runs a hive, and the arguments in front of the hive's own. */
+  readonly hiveProgram: { readonly command: string; readonly args: readonly string[] };
+}
+
+/** A queen that runs. */
+export interface Queen extends Running {
+  readonly url: string;
+  readonly port: number;
+}
+
+/** Builds every part and binds the port. Throws CONFIG_INVALID when the port or the log folder cannot be used. */
+export async function startQueen(parts: QueenParts): Promise<Queen> {
+  const { settings, clock, log, pid, variables } = parts;
+  const { timeouts, ephemeral } = settings;
+  const key = settings.apiTokenFile === undefined ? undefined : readSecretFile(settings.apiTokenFile);
+  log.info(
+    { host: settings.host, key: key?.fingerprint },
+    key ? 'callers need a key' : 'authentication is off: only this machine can call',
+  );
+  makeStateFolder(settings.logDir);
+
+  const shutdown = new AbortController();
+  const link = new LocalLink({ clock, log, timeouts, hivePort: settings.hivePort, hiveCommand: toHiveCommand(parts) });
+  const local = new LiveNode({ link, log, timeouts, onChange: () => slots.settle() });
+  const nodes = new Nodes([local], log);
+  const slots = new WorkerSlots({
+    clock,
+    queueLength: settings.queueLength,
+    capacityOf: (id) => toCapacity(nodes.findByWorker(id)?.worker(id)),
+  });
+  const starter = new WorkerStarter({ clock, log, timeouts, signal: shutdown.signal });
+  const starts = new WorkerStarts(starter, settings.queueLength);
+  const runner = new TaskRunner({ clock, timeouts, variables, nodes, slots, starts });
+  const running = new RunningTasks(() => leases.reconsider());
+  const leases = new Leases({
+    clock,
+    log,
+    ephemeral,
+    keepAliveMs: settings.keepAlive,
+    startGraceMs: settings.startGrace,
+    tasksRunning: () => running.size,
+    onUnused: () => end('the last client has gone'),
+  });
+  const handlers = queenHandlers({ clock, timeouts, pid, ephemeral, nodes, running, runner, leases });
+  const app = serve(queenRoutes, handlers, { clock, log, key, bodyLimit: settings.bodyBytes });
+
+  const releasers = new Releasers(log);
+  const narrate = createNarrator({ service: 'queen-rbee', clock, log, deliver: () => undefined });
+  releasers.add('connections', () => link.close());
+  releasers.add('hive', () => link.releaseHive(narrate));
+  releasers.add('nodes', () => nodes.close());
+  releasers.add('leases', () => leases.close('the queen is shutting down'));
+  releasers.add('worker starts', () => {
+    shutdown.abort(new RbeeError('CANCELLED', 'the queen is shutting down'));
+    return starts.settled();
+  });
+  releasers.add('tasks', () => running.close());
+
+  let listening: Awaited<ReturnType<typeof listen>>;
+  try {
+    listening = await listen('queen-rbee', app, settings);
+  } catch (error) {
+    leases.refuse();
+    throw error;
+  }
+
+  let settle: (code: number) => void = () => undefined;
+  const ended = new Promise<number>((resolve) => {
+    settle = resolve;
+  });
+  let stopping: Promise<void> | undefined;
+  const stop = (reason: string): Promise<void> => {
+    stopping ??= (async () => {
+      narrate({ actor: 'queen-rbee', action: 'shutdown', target: listening.url, human: `shutting down: ${reason}` });
+      leases.refuse();
+      await releasers.releaseAll();
+      // Last, so that whoever asks meanwhile learns that this queen is ending.
+      await listening.close();
+      narrate({ actor: 'queen-rbee', action: 'shutdown', target: listening.url, human: 'shut down' });
+      settle(0);
+    })();
+    return stopping;
+  };
+  function end(reason: string): void {
+    stop(reason).catch((error: unknown) => {
+      log.error({ error }, 'shutdown failed');
+      settle(1);
+    });
+  }
+  return { url: listening.url, port: listening.port, stop, ended };
+}
+
+/** Slots of a worker for new jobs: none while it cannot take any, `undefined` when it never will again. */
+function toCapacity(worker: Worker | undefined): number | undefined {
+  if (!worker || worker.state === 'draining' || worker.state === 'failed') return undefined;
+  return worker.state === 'idle' || worker.state === 'busy' ? worker.slots_total : 0;
+}
+
+function toHiveCommand({ settings, variables, hiveProgram }: QueenParts): HiveCommand {
+  const config = settings.configFile === undefined ? [] : ['--config', settings.configFile];
+  return {
+    command: hiveProgram.command,
+    args: [...hiveProgram.args, 'daemon', '--port', String(settings.hivePort), '--owned', ...config],
+    variables,
+    outputFile: join(settings.logDir, 'rbee-hive.out.log'),
+  };
+}

@@ -1,0 +1,97 @@
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import {
+  type Clock,
+  type Exit,
+  endProcess,
+  isRunning,
+  redact,
+  type StartedProcess,
+  startProcess,
+} from '@rbee/daemon-kit';
+import { RbeeError } from '@rbee/protocol';
+
+const LAST_LINES = 10;
+const LAST_BYTES = 16 * 1024;
+
+export interface HiveCommand {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  /** File that takes the standard output and error of the process. */
+  readonly outputFile: string;
+}
+
+/** A hive that runs as a child of this process, in a session of its own. */
+export class HiveProcess {
+  readonly #process: StartedProcess;
+  readonly #outputFile: string;
+  readonly #outputStart: number;
+  /** Settles when the process has ended and was reaped. */
+  readonly exited: Promise<Exit>;
+
+  private constructor(process: StartedProcess, outputFile: string, outputStart: number) {
+    this.#process = process;
+    this.#outputFile = outputFile;
+    this.#outputStart = outputStart;
+    this.exited = process.exited;
+  }
+
+  /** Throws HIVE_START_FAILED when the program cannot be started at all. */
+  static async start({ command, args, variables, outputFile }: HiveCommand): Promise<HiveProcess> {
+    const outputDescriptor = openSync(outputFile, 'a', 0o600);
+    try {
+      // The file also holds what earlier hives wrote; only what follows is this one's.
+      const outputStart = fstatSync(outputDescriptor).size;
+      return new HiveProcess(
+        await startProcess({ command, args, variables, outputDescriptor }),
+        outputFile,
+        outputStart,
+      );
+    } catch (cause) {
+      throw toProgramError(cause);
+    } finally {
+      closeSync(outputDescriptor);
+    }
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** Whether exactly this process still runs. */
+  get running(): boolean {
+    return isRunning(this.#process);
+  }
+
+  /** The last lines that the process wrote, oldest first. */
+  async lastLines(): Promise<string[]> {
+    const file = await open(this.#outputFile, 'r');
+    try {
+      const { size } = await file.stat();
+      const start = Math.max(this.#outputStart, size - LAST_BYTES);
+      const bytes = Buffer.alloc(Math.max(0, size - start));
+      await file.read(bytes, 0, bytes.length, start);
+      return redact(bytes.toString('utf8'))
+        .split('\n')
+        .filter((line) => line.trim() !== '')
+        .slice(-LAST_LINES);
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** SIGTERM, then SIGKILL after `graceMs`; resolves with whether it had to be killed. */
+  end(clock: Clock, graceMs: number): Promise<{ killed: boolean }> {
+    return endProcess(this.#process, clock, graceMs);
+  }
+}
+
+function toProgramError(cause: unknown): RbeeError {
+  const { code } = cause as NodeJS.ErrnoException;
+  return new RbeeError('HIVE_START_FAILED', `the hive program cannot be started (${code ?? 'unknown cause'})`, {
+    details: { cause: code },
+    suggestion: 'check the installation of rbee-hive: rbee-hive --version',
+    cause,
+  });
+}

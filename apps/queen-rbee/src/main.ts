@@ -1,0 +1,86 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import {
+  createLogger,
+  type Environment,
+  LogFile,
+  makeStateFolder,
+  processEnvironment,
+  runUntilEnded,
+} from '@rbee/daemon-kit';
+import { isRbeeError, RbeeError, VERSION } from '@rbee/protocol';
+import { startQueen } from './app.js';
+import { readArguments, USAGE } from './arguments.js';
+import { readSettings, type SettingFlags } from './config.js';
+
+/** Time for a shutdown beyond the waiting for hives: cancelled tasks and open answers. */
+const SHUTDOWN_MARGIN_MS = 10_000;
+
+async function main(environment: Environment): Promise<number> {
+  const { stdout, stderr } = environment;
+  const invocation = readArguments(environment.args);
+  switch (invocation.kind) {
+    case 'help':
+      stdout.write(USAGE);
+      return 0;
+    case 'version':
+      stdout.write(`queen-rbee ${VERSION}\n`);
+      return 0;
+    case 'usage_error':
+      stderr.write(`queen-rbee: ${invocation.message}\nTry 'queen-rbee --help'.\n`);
+      return 2;
+    case 'run':
+      return run(environment, invocation.flags);
+  }
+}
+
+async function run(environment: Environment, flags: SettingFlags): Promise<number> {
+  const { clock, variables, stdout, stderr } = environment;
+  const settings = readSettings(environment, flags);
+  const { timeouts } = settings;
+  makeStateFolder(settings.logDir);
+  const file = openLogFile(join(settings.logDir, 'queen-rbee.log'));
+  const destinations = settings.silent ? [file] : [{ write: (line: string) => void stderr.write(line) }, file];
+  const log = createLogger({ service: 'queen-rbee', level: settings.logLevel, destinations });
+  try {
+    const hiveLauncher = fileURLToPath(new URL('../../rbee-hive/bin/rbee-hive.js', import.meta.url));
+    const hiveProgram = { command: process.execPath, args: [hiveLauncher] };
+    const queen = await startQueen({ settings, clock, log, pid: process.pid, variables, hiveProgram });
+    log.info({ url: queen.url, version: VERSION, pid: process.pid, ephemeral: settings.ephemeral }, 'listening');
+    stdout.write(`queen-rbee listening on ${queen.url}\n`);
+    const deadlineMs = timeouts.queen_waits_for_hives + timeouts.cancel_ack + SHUTDOWN_MARGIN_MS;
+    return await runUntilEnded(queen, { signals: process, clock, deadlineMs, log });
+  } catch (error) {
+    log.error({ error }, 'the queen could not start');
+    throw error;
+  } finally {
+    file.close();
+  }
+}
+
+function openLogFile(path: string): LogFile {
+  try {
+    return new LogFile(path);
+  } catch (cause) {
+    throw toLogFileError(path, cause);
+  }
+}
+
+function toLogFileError(path: string, cause: unknown): RbeeError {
+  const { code } = cause as NodeJS.ErrnoException;
+  return new RbeeError('CONFIG_INVALID', `the log file ${path} cannot be written (${code ?? 'unknown cause'})`, {
+    suggestion: 'give this user write permission on it, or choose another folder with RBEE_LOG_DIR',
+    cause,
+  });
+}
+
+/** What went wrong and what to do next; a stack only for what nobody foresaw. */
+function report(error: unknown): number {
+  const text = isRbeeError(error)
+    ? `queen-rbee: ${error.message}${error.suggestion ? `\n${error.suggestion}` : ''}`
+    : `queen-rbee: ${error instanceof Error ? error.stack : String(error)}`;
+  process.stderr.write(`${text}\n`);
+  return 1;
+}
+
+process.exit(await main(processEnvironment()).catch(report));

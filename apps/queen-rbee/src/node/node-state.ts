@@ -1,0 +1,105 @@
+import { type Clock, Secret } from '@rbee/daemon-kit';
+import type { BackendStatus, GlobalWorker, HiveEvent, Model, Resources, Worker } from '@rbee/protocol';
+import type { NodeView } from '../placement/snapshot.js';
+
+type Snapshot = Extract<HiveEvent, { type: 'snapshot' }>;
+
+/** What is known of one node: its workers with their keys, its models, backends and resources. Only its `LiveNode` changes it. */
+export class NodeState {
+  readonly #clock: Clock;
+  readonly #workers = new Map<string, Worker & { seenAt: number }>();
+  readonly #models = new Map<string, Model>();
+  readonly #keys = new Map<string, Secret | undefined>();
+  backends: readonly BackendStatus[] = [];
+  resources: Resources | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get workerCount(): number {
+    return this.#workers.size;
+  }
+
+  worker(id: string): Worker | undefined {
+    return this.#workers.get(id);
+  }
+
+  /** Takes the place of everything known; keys of workers that are still there stay. */
+  replace({ workers, models, backends, resources }: Snapshot): void {
+    this.clear();
+    for (const worker of workers) this.keepWorker(worker);
+    for (const model of models) this.#models.set(model.id, model);
+    this.backends = backends;
+    this.resources = resources;
+  }
+
+  keepWorker(worker: Worker): void {
+    this.#workers.set(worker.worker_id, { ...worker, seenAt: this.#clock.now() });
+  }
+
+  /** False when it was not known. */
+  forgetWorker(id: string): boolean {
+    this.#keys.delete(id);
+    return this.#workers.delete(id);
+  }
+
+  keepModel(model: Model): void {
+    this.#models.set(model.id, model);
+  }
+
+  forgetModel(id: string): void {
+    this.#models.delete(id);
+  }
+
+  keepKey(id: string, key: string | undefined): void {
+    this.#keys.set(id, key === undefined ? undefined : new Secret(key));
+  }
+
+  /** Whether it is known which key a worker needs, which may be none. */
+  knowsKey(id: string): boolean {
+    return this.#keys.has(id);
+  }
+
+  key(id: string): Secret | undefined {
+    return this.#keys.get(id);
+  }
+
+  clear(): void {
+    this.#workers.clear();
+    this.#models.clear();
+    this.backends = [];
+    this.resources = undefined;
+  }
+
+  /** The part of the node's view that stands here. */
+  view(
+    usage: (workerId: string) => { inFlight: number; waiting: number },
+  ): Omit<NodeView, 'name' | 'hiveUp' | 'starting'> {
+    return {
+      workers: [...this.#workers.values()].map((worker) => ({ ...worker, ...usage(worker.worker_id) })),
+      models: [...this.#models.values()],
+      backends: this.backends,
+      resources: this.resources,
+    };
+  }
+
+  /** The workers as the queen lists them. */
+  listWorkers(node: string, hiveUrl: string): GlobalWorker[] {
+    return [...this.#workers.values()].map((worker) => ({
+      worker_id: worker.worker_id,
+      node,
+      url: worker.url,
+      model_ref: worker.model_ref,
+      state: worker.state,
+      backend: worker.backend,
+      device: worker.device,
+      slots_total: worker.slots_total,
+      slots_available: worker.slots_available,
+      capabilities: [`${worker.backend}:${worker.device}`],
+      models_loaded: worker.state === 'idle' || worker.state === 'busy' ? [worker.model_ref] : [],
+      rbee_hive_url: hiveUrl,
+      last_heartbeat_unix: Math.floor(worker.seenAt / 1000),
+    }));
+  }
+}

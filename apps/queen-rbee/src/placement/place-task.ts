@@ -1,0 +1,198 @@
+import { RbeeError } from '@rbee/protocol';
+import { modelKey } from './same-model.js';
+import type { NodeView, Wanted, WorkerView } from './snapshot.js';
+
+/** What to do with a task, and why (a phrase for the narration). */
+export type Placement =
+  /** Send it to this worker: a slot is free. */
+  | { readonly action: 'use'; readonly node: string; readonly worker: string; readonly reason: string }
+  /** Wait in this worker's queue. */
+  | { readonly action: 'wait'; readonly node: string; readonly worker: string; readonly reason: string }
+  /** Wait until this worker, which somebody else started, has loaded. */
+  | { readonly action: 'follow'; readonly node: string; readonly worker: string; readonly reason: string }
+  /** Wait for the worker that another task has started already. */
+  | { readonly action: 'join'; readonly node: string; readonly start: string; readonly reason: string }
+  | { readonly action: 'start_worker'; readonly node: string; readonly reason: string }
+  /** Make a hive answer on this node; then place again. */
+  | { readonly action: 'start_hive'; readonly node: string; readonly reason: string }
+  | { readonly action: 'refuse'; readonly error: RbeeError };
+
+/**
+ * Decides where a task goes: a worker with a free slot (idle ones first, then most free slots, then longest idle), one
+ * that is loading, a queue, and only then a new worker, on the node that has the model, then on one whose hive answers.
+ */
+export function placeTask(wanted: Wanted, nodes: readonly NodeView[]): Placement {
+  const candidates = wanted.node === undefined ? nodes : nodes.filter(({ name }) => name === wanted.node);
+  if (wanted.node !== undefined && candidates.length === 0) {
+    return { action: 'refuse', error: nodeNotFound(wanted.node, nodes) };
+  }
+  return (
+    findWorker(wanted, candidates) ??
+    findStart(wanted, candidates) ??
+    findQueue(wanted, candidates) ??
+    chooseNode(wanted, candidates)
+  );
+}
+
+interface Found {
+  readonly node: NodeView;
+  readonly worker: WorkerView;
+}
+
+/** Workers that run the wanted model in the wanted way, whatever their state. */
+function matchingWorkers(wanted: Wanted, nodes: readonly NodeView[]): Found[] {
+  const key = modelKey(wanted.model);
+  const found: Found[] = [];
+  for (const node of nodes) {
+    for (const worker of node.workers) {
+      if (worker.backend !== wanted.backend || wanted.excluded?.has(worker.worker_id)) continue;
+      if (wanted.device !== undefined && worker.device !== wanted.device) continue;
+      if (worker.model_ref === wanted.model || modelKey(worker.model_ref) === key) found.push({ node, worker });
+    }
+  }
+  return found;
+}
+
+/** Slots that the queen itself counts as free; only these decide. */
+function freeSlots(worker: WorkerView): number {
+  return worker.slots_total - worker.inFlight - worker.waiting;
+}
+
+function findWorker(wanted: Wanted, nodes: readonly NodeView[]): Placement | undefined {
+  const free = matchingWorkers(wanted, nodes).filter(
+    ({ worker }) => (worker.state === 'idle' || worker.state === 'busy') && freeSlots(worker) > 0,
+  );
+  // What the hive reports also counts the jobs of others, so it is the better figure for choosing among several.
+  const expected = (worker: WorkerView) => Math.min(worker.slots_available, freeSlots(worker));
+  const [best] = free.sort(
+    (a, b) =>
+      Number(b.worker.state === 'idle') - Number(a.worker.state === 'idle') ||
+      expected(b.worker) - expected(a.worker) ||
+      Date.parse(a.worker.last_activity) - Date.parse(b.worker.last_activity),
+  );
+  if (!best) return undefined;
+  const { node, worker } = best;
+  const reason =
+    worker.state === 'idle'
+      ? `it has the model loaded, ${expected(worker)} of ${worker.slots_total} slots free`
+      : `it has the model loaded, all its ${worker.slots_total} slots seem busy`;
+  return { action: 'use', node: node.name, worker: worker.worker_id, reason };
+}
+
+function findStart(wanted: Wanted, nodes: readonly NodeView[]): Placement | undefined {
+  const key = modelKey(wanted.model);
+  for (const node of nodes) {
+    const start = node.starting.find(
+      ({ model, backend, device }) =>
+        backend === wanted.backend &&
+        (wanted.device === undefined || wanted.device === device) &&
+        modelKey(model) === key,
+    );
+    if (start) return { action: 'join', node: node.name, start: start.key, reason: 'another task is starting it' };
+  }
+  const loading = matchingWorkers(wanted, nodes).find(({ worker }) =>
+    /^(provisioning|starting|loading)$/.test(worker.state),
+  );
+  if (!loading) return undefined;
+  return {
+    action: 'follow',
+    node: loading.node.name,
+    worker: loading.worker.worker_id,
+    reason: 'it is loading the model',
+  };
+}
+
+function findQueue(wanted: Wanted, nodes: readonly NodeView[]): Placement | undefined {
+  const matching = matchingWorkers(wanted, nodes).filter(({ worker }) => /^(idle|busy|unhealthy)$/.test(worker.state));
+  const [best] = matching.sort(
+    (a, b) =>
+      Number(a.worker.state === 'unhealthy') - Number(b.worker.state === 'unhealthy') ||
+      a.worker.waiting / a.worker.slots_total - b.worker.waiting / b.worker.slots_total,
+  );
+  if (!best) return undefined;
+  const { node, worker } = best;
+  const reason =
+    worker.state === 'unhealthy'
+      ? 'the worker does not answer its health checks'
+      : `all ${worker.slots_total} slots of the worker are in use`;
+  return { action: 'wait', node: node.name, worker: worker.worker_id, reason };
+}
+
+function chooseNode(wanted: Wanted, candidates: readonly NodeView[]): Placement {
+  const [only] = candidates;
+  // A single node is not judged from here: its own check says more precisely what is missing.
+  const judged = candidates.map((node) => ({
+    node,
+    unfit: candidates.length > 1 ? findUnfitness(wanted, node) : undefined,
+  }));
+  const fitting = judged.filter(({ unfit }) => unfit === undefined).map(({ node }) => node);
+  if (!only || fitting.length === 0) {
+    const reasons = judged.map(({ node, unfit }) => ({ node: node.name, reason: unfit }));
+    return { action: 'refuse', error: noNodeFits(wanted, reasons) };
+  }
+  const [best = only] = fitting.sort(
+    (a, b) =>
+      Number(hasModel(wanted, b)) - Number(hasModel(wanted, a)) ||
+      Number(b.hiveUp) - Number(a.hiveUp) ||
+      load(a) - load(b) ||
+      a.name.localeCompare(b.name),
+  );
+  if (!best.hiveUp) return { action: 'start_hive', node: best.name, reason: 'no hive is known to run there' };
+  const reason = hasModel(wanted, best)
+    ? 'no worker has the model loaded, but it is in the catalog'
+    : 'no worker has the model loaded';
+  return { action: 'start_worker', node: best.name, reason };
+}
+
+function hasModel(wanted: Wanted, node: NodeView): boolean {
+  const key = modelKey(wanted.model);
+  return node.models.some(({ model_ref }) => modelKey(model_ref) === key);
+}
+
+function load(node: NodeView): number {
+  return node.workers.reduce((sum, { inFlight, waiting }) => sum + inFlight + waiting, 0);
+}
+
+/** Why a worker for this model cannot run on a node; `undefined` when nothing speaks against it, or nothing is known. */
+function findUnfitness(wanted: Wanted, node: NodeView): string | undefined {
+  if (!node.hiveUp) return undefined;
+  const backend = node.backends.find(({ name, available }) => name === wanted.backend && available);
+  if (!backend) {
+    const present = node.backends.filter(({ available }) => available).map(({ name }) => name);
+    return `it has no ${wanted.backend}, only ${present.join(', ') || 'nothing'}`;
+  }
+  if (wanted.device !== undefined && wanted.device >= backend.devices) {
+    return `it has no ${wanted.backend} device ${wanted.device}, only ${backend.devices} of them`;
+  }
+  const key = modelKey(wanted.model);
+  const size = node.models.find(({ model_ref }) => modelKey(model_ref) === key)?.size_bytes;
+  const available = node.resources?.ram_available_mb;
+  // File size in MB times 1.2, rounded up, computed in integers.
+  const required = size === undefined ? 0 : Math.ceil((size * 12) / (2 ** 20 * 10));
+  if (available !== undefined && available < required) return `it has ${available} MB free, ${required} MB are needed`;
+  return undefined;
+}
+
+/** The error for a node that is not known, with the command that adds it. */
+export function nodeNotFound(name: string, nodes: readonly { readonly name: string }[]): RbeeError {
+  return new RbeeError(
+    'NODE_NOT_FOUND',
+    `there is no node ${name}; known: ${nodes.map((node) => node.name).join(', ')}`,
+    {
+      details: { node: name, known: nodes.map((node) => node.name) },
+      suggestion: `add it: rbee-keeper setup add-node --name ${name} --ssh-host HOST --ssh-user USER`,
+    },
+  );
+}
+
+function noNodeFits(wanted: Wanted, nodes: readonly { node: string; reason: string | undefined }[]): RbeeError {
+  const list = nodes.map(({ node, reason }) => `${node}: ${reason}`).join('; ');
+  return new RbeeError(
+    'NO_NODE_FITS',
+    `no node can run ${wanted.model} on ${wanted.backend}: ${list || 'there is no node'}`,
+    {
+      details: { nodes },
+      suggestion: 'choose another backend or a smaller model, or add a node: rbee-keeper setup add-node',
+    },
+  );
+}

@@ -1,0 +1,70 @@
+import { callJson, type Target } from '@rbee/daemon-kit';
+import { isRbeeError, RbeeError, workerRoutes } from '@rbee/protocol';
+import type { LiveNode } from '../node/live-node.js';
+
+/** Whoever is asked about a loss must answer quickly: the client waits. */
+const ASK_MS = 1_000;
+
+/** A worker whose stream broke off, and how far the job had come. */
+export interface Loss {
+  readonly node: LiveNode;
+  readonly target: Target;
+  readonly workerId: string;
+  readonly tokensOut: number;
+  readonly correlationId: string;
+  readonly cause: unknown;
+}
+
+/** Finds out what happened to a worker: WORKER_CRASHED when its process has gone, WORKER_CONNECTION_LOST when it still answers. */
+export async function diagnoseLoss(loss: Loss): Promise<RbeeError> {
+  const { node, workerId, tokensOut, cause } = loss;
+  const details = { worker_id: workerId, node: node.name, tokens_out: tokensOut };
+  const suggestion = 'repeat the request: another worker takes it';
+  if (await stillAnswers(loss)) {
+    return new RbeeError(
+      'WORKER_CONNECTION_LOST',
+      `the connection to worker ${workerId} broke off after ${tokensOut} tokens`,
+      {
+        details,
+        suggestion: 'repeat the request; if it happens again, check the network to the node',
+        cause,
+      },
+    );
+  }
+  const why = await askHive(loss);
+  return new RbeeError(
+    'WORKER_CRASHED',
+    `worker ${workerId} ended after ${tokensOut} tokens${why ? `: ${why.message}` : ''}`,
+    {
+      details: { ...details, ...(why ? { reason: why.code } : {}) },
+      suggestion,
+      cause,
+    },
+  );
+}
+
+async function stillAnswers({ target, correlationId }: Loss): Promise<boolean> {
+  try {
+    await callJson(target, workerRoutes.health, { correlationId, timeoutMs: ASK_MS });
+    return true;
+  } catch (error) {
+    if (!isRbeeError(error)) throw error;
+    // Refused or reset: nobody is there. Too slow or odd answers come from a process that lives.
+    return error.code !== 'CONNECTION_TIMEOUT' || error.details.timeout_ms !== undefined;
+  }
+}
+
+/** Why the process ended, as far as its hive knows already. */
+async function askHive({
+  node,
+  workerId,
+  correlationId,
+}: Loss): Promise<{ code: string; message: string } | undefined> {
+  try {
+    return (await node.refreshWorker(workerId, { correlationId, timeoutMs: ASK_MS })).last_error;
+  } catch (error) {
+    // The hive may have gone too, or may have dropped the worker: then the plain fact has to do.
+    if (!isRbeeError(error)) throw error;
+    return undefined;
+  }
+}

@@ -1,0 +1,146 @@
+import { randomUUID } from 'node:crypto';
+import {
+  type Call,
+  type EventStream,
+  type Listening,
+  listen,
+  orAborted,
+  Reply,
+  Secret,
+  serve,
+  silentLogger,
+  systemClock,
+} from '@rbee/daemon-kit';
+import { type InferenceEvent, type InferenceRequest, RbeeError, workerRoutes } from '@rbee/protocol';
+import { Watch } from './watch.js';
+
+/** One job on a scripted worker; its script says what the worker sends. */
+export interface ScriptedJob {
+  readonly id: string;
+  readonly request: InferenceRequest;
+  readonly headers: Call['headers'];
+  readonly stream: EventStream<InferenceEvent>;
+  /** Aborted when the job is cancelled or the client has gone. */
+  readonly signal: AbortSignal;
+  readonly cancel: (reason: RbeeError) => void;
+}
+
+export type JobScript = (job: ScriptedJob) => Promise<void>;
+
+/** Sends words as tokens and ends well. */
+export function say(words: readonly string[]): JobScript {
+  return async ({ stream }) => {
+    for (const [i, t] of words.entries()) stream.send({ type: 'token', t, i });
+    stream.send({ type: 'end', tokens_out: words.length, decode_time_ms: 1, stop_reason: 'EOS' });
+  };
+}
+
+/** Sends words as tokens and then nothing more, until the job is cancelled. */
+export function hang(words: readonly string[]): JobScript {
+  return async ({ stream }) => {
+    for (const [i, t] of words.entries()) stream.send({ type: 'token', t, i });
+    await new Promise(() => undefined);
+  };
+}
+
+/** A worker that answers the worker's routes over HTTP and does what a script says. */
+export class ScriptedWorker {
+  readonly id = `worker-${randomUUID()}`;
+  readonly key: string;
+  readonly watch = new Watch();
+  readonly jobs = new Map<string, ScriptedJob>();
+  /** Ids of the jobs that came, in order, also those that were turned away. */
+  readonly asked: string[] = [];
+  readonly cancelled: string[] = [];
+  state: 'loading' | 'idle' | 'draining' = 'idle';
+  /** How many jobs are answered with ALL_SLOTS_BUSY whatever runs. */
+  busyAnswers = 0;
+  /** Whether a cancellation is never answered. */
+  deaf = false;
+  script: JobScript = say(['Once', ' upon']);
+  #listening: Listening | undefined;
+
+  constructor(
+    readonly slots = 4,
+    key?: string,
+  ) {
+    this.key = key ?? randomUUID();
+  }
+
+  get url(): string {
+    return this.#listening?.url ?? '';
+  }
+
+  async start(): Promise<this> {
+    const handlers = {
+      health: async () => ({ status: 'healthy' as const, vram_bytes: 0, uptime_seconds: 1 }),
+      ready: async () => ({
+        ready: this.state === 'idle',
+        state: this.state,
+        slots_total: this.slots,
+        slots_available: this.slots - this.jobs.size,
+      }),
+      loadingProgress: async (_call: unknown, stream: EventStream<{ stage: 'ready' }>) => {
+        stream.send({ stage: 'ready' });
+      },
+      infer: (call: Call<typeof workerRoutes.infer>, stream: EventStream<InferenceEvent>) => this.#infer(call, stream),
+      cancel: (call: Call<typeof workerRoutes.cancel>) => this.#cancel(call.params.request_id),
+      shutdown: async () => new Reply({ message: 'shutting down', draining: true }, 202),
+    };
+    const app = serve(workerRoutes, handlers as Parameters<typeof serve<typeof workerRoutes>>[1], {
+      clock: systemClock,
+      log: silentLogger,
+      key: new Secret(this.key),
+    });
+    this.#listening = await listen('llm-worker-rbee', app, { host: '127.0.0.1', port: 0 });
+    return this;
+  }
+
+  /** What becomes of a worker that is killed: every connection breaks, and nothing listens any more. */
+  async crash(): Promise<void> {
+    const closed = this.#listening?.close(0);
+    this.#listening?.server.closeAllConnections();
+    await closed;
+  }
+
+  /** Breaks the connections of the jobs, and lives on. */
+  dropConnections(): void {
+    this.#listening?.server.closeAllConnections();
+  }
+
+  async #infer(call: Call<typeof workerRoutes.infer>, stream: EventStream<InferenceEvent>): Promise<undefined> {
+    const { body: request, headers } = call;
+    const id = request.job_id ?? randomUUID();
+    this.asked.push(id);
+    this.watch.touch();
+    if (this.state === 'loading') throw new RbeeError('WORKER_NOT_READY', 'the model is loading');
+    if (this.state === 'draining') throw new RbeeError('WORKER_DRAINING', 'the worker is shutting down');
+    if (this.jobs.has(id)) throw new RbeeError('JOB_ALREADY_RUNNING', `${id} is running`);
+    if (this.busyAnswers > 0 || this.jobs.size >= this.slots) {
+      this.busyAnswers--;
+      const details = { slots_total: this.slots, slots_busy: this.slots };
+      throw new RbeeError('ALL_SLOTS_BUSY', `all ${this.slots} slots are busy`, { details });
+    }
+    const abort = new AbortController();
+    const signal = AbortSignal.any([abort.signal, call.signal]);
+    const job = { id, request, headers, stream, signal, cancel: (reason: RbeeError) => abort.abort(reason) };
+    this.jobs.set(id, job);
+    try {
+      stream.open({ 'X-Request-Id': id });
+      stream.send({ type: 'started', job_id: id, model: 'scripted', started_at: new Date(0).toISOString() });
+      this.watch.touch();
+      await orAborted(this.script(job), signal);
+    } finally {
+      this.jobs.delete(id);
+      this.watch.touch();
+    }
+  }
+
+  async #cancel(id: string): Promise<void> {
+    this.cancelled.push(id);
+    this.watch.touch();
+    if (this.deaf) await new Promise(() => undefined);
+    this.jobs.get(id)?.cancel(new RbeeError('CANCELLED', 'cancelled on request'));
+    await this.watch.until(() => !this.jobs.has(id));
+  }
+}

@@ -1,0 +1,245 @@
+import {
+  type Clock,
+  callJson,
+  callStream,
+  formatDuration,
+  type Logger,
+  readEvent,
+  sleep,
+  type Timeouts,
+} from '@rbee/daemon-kit';
+import {
+  fromErrorEvent,
+  hiveRoutes,
+  isRbeeError,
+  type ProgressEvent,
+  RbeeError,
+  type SpawnAnswer,
+  toErrorCode,
+  toRbeeError,
+  workerRoutes,
+  workerStartEventSchema,
+} from '@rbee/protocol';
+import type { LiveNode } from '../node/live-node.js';
+import { placeTask } from '../placement/place-task.js';
+import type { Wanted } from '../placement/snapshot.js';
+import type { Listener } from './crowd.js';
+
+export interface StartContext {
+  readonly correlationId: string;
+  readonly listener: Listener;
+}
+
+export interface WorkerStarterOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly timeouts: Timeouts;
+  /** Aborted when the queen shuts down. */
+  readonly signal: AbortSignal;
+}
+
+/** Starts one worker on a node and follows it until it takes jobs. */
+export class WorkerStarter {
+  readonly #options: WorkerStarterOptions;
+
+  constructor(options: WorkerStarterOptions) {
+    this.#options = options;
+  }
+
+  /** Preflight of the hive, spawn, loading, confirmation. Resolves with the worker's id; throws the coded error of whoever refused. */
+  async start(node: LiveNode, wanted: Wanted, context: StartContext): Promise<string> {
+    try {
+      await this.#preflight(node, context);
+      const present = findPresent(node, wanted);
+      if (present?.action === 'follow') await this.follow(node, present.worker, context);
+      if (present) return present.worker;
+      return await this.#spawn(node, wanted, context);
+    } catch (error) {
+      const { error_code, message } = { error_code: toRbeeError(error).code, message: (error as Error).message };
+      this.#options.log.warn(
+        { error_code, node: node.name, correlation_id: context.correlationId },
+        `no worker was started: ${message}`,
+      );
+      throw error;
+    }
+  }
+
+  /** Follows a worker that is loading until it takes jobs. Throws what its start failed with, or LOADING_TIMEOUT. */
+  async follow(node: LiveNode, workerId: string, context: StartContext): Promise<void> {
+    await this.#followEvents(node, workerId, context);
+    await this.#confirmReady(node, workerId, context);
+    // The hive's event may still be on its way; its answer is at least as new.
+    await node.refreshWorker(workerId, { correlationId: context.correlationId, signal: this.#options.signal });
+  }
+
+  async #preflight(node: LiveNode, context: StartContext): Promise<void> {
+    const { listener, correlationId } = context;
+    const { signal } = this.#options;
+    try {
+      const { version, workers, builds } = await node.preflight({ correlationId, signal });
+      listener.narrate({
+        actor: 'queen-rbee',
+        action: 'hive_preflight',
+        target: node.name,
+        human: `checked the hive of ${node.name}: version ${version}, ${workers} workers, ${builds} worker builds`,
+      });
+    } catch (error) {
+      // What was believed to run has gone: forget it, so that the task is placed anew.
+      if (isRbeeError(error) && error.code === 'CONNECTION_TIMEOUT') node.forgetHive();
+      throw error;
+    }
+  }
+
+  async #spawn(node: LiveNode, wanted: Wanted, context: StartContext): Promise<string> {
+    const { listener, correlationId } = context;
+    const { clock, timeouts, signal } = this.#options;
+    const startedAt = clock.monotonic();
+    const device = wanted.device === undefined ? '' : `:${wanted.device}`;
+    const say = (human: string, more: { worker_id?: string; duration_ms?: number } = {}) =>
+      listener.narrate({
+        actor: 'queen-rbee',
+        action: 'worker_spawn',
+        target: node.name,
+        human,
+        device: `${wanted.backend}${device}`,
+        ...more,
+      });
+    say(`starting a worker on ${node.name} (${wanted.backend}${device})`);
+    const answer = await callJson(node.link.hive, hiveRoutes.spawnWorker, {
+      body: {
+        model: wanted.model,
+        backend: wanted.backend,
+        ...(wanted.device === undefined ? {} : { device: wanted.device }),
+      },
+      correlationId,
+      signal,
+      timeoutMs: timeouts.spawn_answer,
+    }).catch((error: unknown) => {
+      throw toSpawnError(error, node);
+    });
+    const { worker_id } = answer as SpawnAnswer;
+    node.noteKey(worker_id, answer.api_key);
+    await this.follow(node, worker_id, context);
+    const duration_ms = Math.round(clock.monotonic() - startedAt);
+    say(`worker started on ${node.name} in ${formatDuration(duration_ms)}`, { worker_id, duration_ms });
+    return worker_id;
+  }
+
+  async #followEvents(node: LiveNode, workerId: string, { listener, correlationId }: StartContext): Promise<void> {
+    const { clock, timeouts, log } = this.#options;
+    const abort = new AbortController();
+    const signal = AbortSignal.any([abort.signal, this.#options.signal]);
+    let progress: ProgressEvent | undefined;
+    // The hive has the same limit and the better error: it gets the chance to say it first.
+    const limitMs = timeouts.model_load + timeouts.ready_poll;
+    const giveUp = () => abort.abort(toLoadingError(node, workerId, timeouts.model_load, progress));
+    let cancelTimer = clock.after(limitMs, giveUp);
+    try {
+      const stream = await callStream(node.link.hive, hiveRoutes.workerEvents, {
+        params: { worker_id: workerId },
+        correlationId,
+        signal,
+        timeoutMs: timeouts.call,
+      });
+      for await (const message of stream.messages) {
+        const event = readEvent(workerStartEventSchema, message);
+        if (event?.type === 'end') return;
+        if (event?.type === 'error') throw fromErrorEvent(event);
+        if (!event) log.debug({ node: node.name, event: message.event }, 'skipped an unknown event of a worker start');
+        else listener.pass(event);
+        if (event?.type !== 'progress') continue;
+        progress = event;
+        if (event.phase !== 'download') continue;
+        // A download has limits of its own; the time for loading begins after it.
+        cancelTimer();
+        cancelTimer = clock.after(limitMs, giveUp);
+      }
+    } finally {
+      cancelTimer();
+    }
+  }
+
+  async #confirmReady(node: LiveNode, workerId: string, { correlationId }: StartContext): Promise<void> {
+    const { clock, timeouts, signal } = this.#options;
+    const end = clock.monotonic() + timeouts.model_load;
+    if (!node.worker(workerId)) await node.refreshWorker(workerId, { correlationId, signal });
+    const target = await node.reachWorker(workerId, { correlationId, signal });
+    for (;;) {
+      const status = await callJson(target, workerRoutes.ready, {
+        correlationId,
+        signal,
+        timeoutMs: timeouts.health_call,
+      });
+      if (status.ready) return;
+      if (status.state === 'draining') throw toDrainingError(workerId);
+      if (status.state === 'error') {
+        const { code, message, details } = status.error ?? {
+          code: 'WORKER_STARTUP_FAILED',
+          message: 'it gives no reason',
+        };
+        throw new RbeeError(toErrorCode(code) ?? 'WORKER_STARTUP_FAILED', `worker ${workerId} failed: ${message}`, {
+          details: { ...details, worker_id: workerId, node: node.name },
+          suggestion: `look at the worker's log: rbee-keeper logs --node ${node.name}`,
+        });
+      }
+      if (clock.monotonic() >= end) throw toLoadingError(node, workerId, timeouts.model_load, undefined);
+      await sleep(clock, timeouts.ready_poll, signal);
+    }
+  }
+}
+
+/** A worker that came up since the task was placed, so that none has to be started. */
+function findPresent(node: LiveNode, wanted: Wanted) {
+  const view = { ...node.view(() => ({ inFlight: 0, waiting: 0 })), starting: [] };
+  const placement = placeTask({ ...wanted, node: node.name }, [view]);
+  return placement.action === 'use' || placement.action === 'wait' || placement.action === 'follow'
+    ? placement
+    : undefined;
+}
+
+function toSpawnError(error: unknown, node: LiveNode): unknown {
+  if (!isRbeeError(error) || error.code !== 'CONNECTION_TIMEOUT') return error;
+  const { timeout_ms } = error.details;
+  if (timeout_ms === undefined) {
+    node.forgetHive();
+    return error;
+  }
+  return new RbeeError(
+    'WORKER_SPAWN_FAILED',
+    `the hive of ${node.name} did not answer within ${timeout_ms} ms whether it started a worker`,
+    {
+      details: { node: node.name, timeout_ms },
+      suggestion: `look at the hive's log: rbee-keeper logs --node ${node.name}`,
+      cause: error,
+    },
+  );
+}
+
+function toDrainingError(workerId: string): RbeeError {
+  return new RbeeError('WORKER_DRAINING', `worker ${workerId} is shutting down`, { details: { worker_id: workerId } });
+}
+
+function toLoadingError(
+  node: LiveNode,
+  workerId: string,
+  limitMs: number,
+  progress: ProgressEvent | undefined,
+): RbeeError {
+  const { layers_loaded, layers_total } = progress ?? {};
+  const layers = layers_total === undefined ? '' : `, at layer ${layers_loaded ?? 0} of ${layers_total}`;
+  return new RbeeError(
+    'LOADING_TIMEOUT',
+    `worker ${workerId} was still loading after ${formatDuration(limitMs)}${layers}`,
+    {
+      details: {
+        worker_id: workerId,
+        node: node.name,
+        state: 'loading',
+        elapsed_ms: limitMs,
+        layers_loaded,
+        layers_total,
+      },
+      suggestion: `look at the worker's log on ${node.name}: rbee-keeper logs --node ${node.name}`,
+    },
+  );
+}

@@ -1,0 +1,213 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import {
+  createLogger,
+  createNarrator,
+  type Environment,
+  identify,
+  LogFile,
+  type Logger,
+  listen,
+  makeStateFolder,
+  Releasers,
+  type Running,
+  serve,
+} from '@rbee/daemon-kit';
+import { type HiveEvent, hiveRoutes, VERSION } from '@rbee/protocol';
+import { registerBundledModels } from './catalog/bundled-models.js';
+import { CatalogDatabase } from './catalog/catalog-database.js';
+import { ModelCatalog } from './catalog/model-catalog.js';
+import type { HiveConfig } from './config.js';
+import { HiveFeed } from './events/hive-feed.js';
+import { BUNDLED_MODELS_DIR, WORKER_PROGRAM } from './installation.js';
+import { LogReader } from './logs/log-reader.js';
+import { OwnerWatch } from './owner-watch.js';
+import { writePidFile } from './pid-file.js';
+import { MachineProbe } from './probe/machine-probe.js';
+import { toResources } from './probe/snapshot.js';
+import { Provisioner } from './provisioning/provisioner.js';
+import { hiveHandlers } from './routes.js';
+import { reapLeftovers } from './workers/reap-leftovers.js';
+import { RunFiles } from './workers/run-files.js';
+import { WorkerLauncher } from './workers/worker-launcher.js';
+import { WorkerPool } from './workers/worker-pool.js';
+import type { WorkerProgram } from './workers/worker-process.js';
+
+/** What an installation fixes. Nothing that a user or a caller sets reaches it. */
+export interface HiveInstallation {
+  readonly workerProgram: WorkerProgram;
+  /** Folder with the model files that come with rbee. */
+  readonly bundledModelsDir: string;
+}
+
+export interface Hive extends Running {
+  /** Address that the hive listens on. */
+  readonly url: string;
+  readonly port: number;
+  readonly log: Logger;
+}
+
+const SERVICE = 'rbee-hive';
+const THIS_INSTALLATION: HiveInstallation = {
+  workerProgram: { path: WORKER_PROGRAM },
+  bundledModelsDir: BUNDLED_MODELS_DIR,
+};
+/** Calls that say nothing about the queen: workers make them, or anybody may. */
+const NOT_THE_QUEEN: ReadonlySet<string> = new Set(['health', 'workerReady', 'heartbeat']);
+
+/**
+ * Builds a hive and starts it. Throws CONFIG_INVALID when the port is taken or a folder can't be written; whatever was
+ * acquired until then is given back.
+ */
+export async function createHive(
+  environment: Environment,
+  config: HiveConfig,
+  installation: HiveInstallation = THIS_INSTALLATION,
+): Promise<Hive> {
+  for (const folder of [config.logDir, config.runDir, config.modelsDir]) makeStateFolder(folder);
+  const logFile = new LogFile(join(config.logDir, `${SERVICE}.log`));
+  const log = createLogger({
+    service: SERVICE,
+    level: config.logLevel,
+    destinations: environment.variables.RBEE_SILENT ? [logFile] : [environment.stderr, logFile],
+  });
+  const releasers = new Releasers(log);
+  releasers.add('log file', () => logFile.close());
+  try {
+    return await startHive(environment, config, installation, log, releasers);
+  } catch (error) {
+    log.error({ error, action: 'startup_failed' }, 'the hive could not start');
+    await releasers.releaseAll();
+    throw error;
+  }
+}
+
+async function startHive(
+  environment: Environment,
+  config: HiveConfig,
+  installation: HiveInstallation,
+  log: Logger,
+  releasers: Releasers,
+): Promise<Hive> {
+  const { clock, platform, variables } = environment;
+  const { timeouts, logDir } = config;
+  const self = identify(process.pid) ?? { pid: process.pid, startTime: undefined };
+  const probe = new MachineProbe({ platform, modelsDir: config.modelsDir, probeFile: config.probeFile });
+  if (probe.simulated) {
+    await probe.snapshot();
+    log.warn({ file: config.probeFile }, 'figures of this machine are simulated: RBEE_PROBE_FILE is set');
+  }
+  const feed: HiveFeed = new HiveFeed(randomBytes(4).toString('hex'), async () => {
+    const [snapshot, models] = await Promise.all([probe.snapshot(), catalog.list()]);
+    const { backends } = snapshot;
+    return {
+      type: 'snapshot',
+      version: VERSION,
+      workers: pool.list(),
+      models,
+      backends: [...backends],
+      resources: toResources(snapshot),
+    };
+  });
+  const narrate = createNarrator({ service: SERVICE, clock, log, deliver: (event) => feed.publish(event) });
+  const database = new CatalogDatabase(config.catalogDb, clock);
+  releasers.add('model catalog', () => database.close());
+  const catalog = new ModelCatalog(database, (change, model) => feed.publish({ type: 'model', change, model }));
+  await registerBundledModels(catalog, installation.bundledModelsDir, Math.floor(clock.now() / 1000));
+
+  const runFiles = new RunFiles(join(config.runDir, 'workers'));
+  const leftoversReaped = reapLeftovers(runFiles, clock, timeouts.kill, log).catch((error: unknown) => {
+    log.error({ error }, 'workers of an earlier hive could not be ended');
+  });
+  let url = '';
+  const publish = (event: HiveEvent) => feed.publish(event);
+  const pool = new WorkerPool({ clock, log, timeouts, narrate, publish, runFiles });
+  const launcher = new WorkerLauncher({
+    ...{ clock, log, timeouts, publish, pool, probe, runFiles, logDir, variables, leftoversReaped },
+    provisioner: new Provisioner({ catalog, clock, roots: config.modelRoots }),
+    workerProgram: installation.workerProgram,
+    workerHost: config.workerHost,
+    firstPort: config.workerPortStart,
+    callbackUrl: () => url,
+    maxWorkers: config.maxWorkers,
+    defaultSlots: config.slotsPerWorker,
+    hive: self,
+  });
+
+  const stopping = new AbortController();
+  const ending = endingOf(async (reason) => {
+    narrate({ actor: SERVICE, action: 'shutdown', target: url, human: `shutting down (${reason})` });
+    await launcher.close();
+    await pool.close();
+    feed.close(reason);
+    stopping.abort();
+    await releasers.releaseAll();
+  });
+  const owner = config.owned
+    ? new OwnerWatch({
+        clock,
+        silenceMs: timeouts.owner_lost,
+        isConnected: () => feed.listeners > 0,
+        onLost: () => {
+          log.warn({ silence_ms: timeouts.owner_lost }, 'no contact with the queen that started this hive: ending');
+          ending.stop('no contact with the queen').catch((error: unknown) => log.error({ error }, 'shutdown failed'));
+        },
+      })
+    : undefined;
+  releasers.add('owner watch', () => owner?.stop());
+  const handlers = hiveHandlers({
+    ...{ pool, launcher, catalog, probe, feed, log },
+    logs: new LogReader(logDir, join(logDir, `${SERVICE}.log`), clock),
+    key: config.apiKey,
+    workerProgram: installation.workerProgram.path,
+    pid: self.pid,
+    stopping: stopping.signal,
+  });
+  const app = serve(hiveRoutes, handlers, {
+    clock,
+    log,
+    key: config.apiKey,
+    bodyLimit: config.bodyLimit,
+    keepAliveMs: timeouts.keep_alive,
+    onCall: (route) => {
+      if (!NOT_THE_QUEEN.has(route)) owner?.contact();
+    },
+  });
+  const server = await listen(SERVICE, app, { host: config.host, port: config.port });
+  releasers.add('HTTP server', () => server.close());
+  url = `http://${loopbackFor(config.host)}:${server.port}`;
+  releasers.add('pid file', writePidFile(join(config.runDir, `${SERVICE}.pid`), self.pid));
+  const stopHealth = clock.every(timeouts.health_poll, () => {
+    pool.checkHealth().catch((error: unknown) => log.error({ error }, 'health checks failed'));
+  });
+  releasers.add('health checks', stopHealth);
+  narrate({
+    actor: SERVICE,
+    action: 'startup',
+    target: server.url,
+    human: `rbee-hive ${VERSION} listens on ${server.url}`,
+  });
+  return { url: server.url, port: server.port, log, stop: ending.stop, ended: ending.ended };
+}
+
+/** Runs a shutdown once; whoever asks again waits for the same one. */
+function endingOf(shutDown: (reason: string) => Promise<void>): Running {
+  let stopped: Promise<void> | undefined;
+  let settle: (code: number) => void = () => undefined;
+  const ended = new Promise<number>((resolve) => {
+    settle = resolve;
+  });
+  return {
+    ended,
+    stop(reason) {
+      stopped ??= shutDown(reason).finally(() => settle(0));
+      return stopped;
+    },
+  };
+}
+
+/** Where a worker on this machine reaches a hive that listens on `host`. */
+function loopbackFor(host: string): string {
+  if (host === '0.0.0.0' || host === 'localhost') return '127.0.0.1';
+  return host.includes(':') ? '[::1]' : host;
+}

@@ -1,0 +1,180 @@
+import { readFileSync } from 'node:fs';
+import { delimiter, join, resolve } from 'node:path';
+import {
+  type Environment,
+  type LogLevel,
+  parseConfigFile,
+  readSecretFile,
+  resolveSettings,
+  type Secret,
+  setting,
+  settingSchema,
+  type Timeouts,
+  timeoutSettings,
+  userPaths,
+} from '@rbee/daemon-kit';
+import { RbeeError } from '@rbee/protocol';
+
+/** Everything that a hive can be told; nothing of it names the program that workers run. */
+export interface HiveConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly apiKey: Secret | undefined;
+  readonly bodyLimit: number;
+  readonly modelsDir: string;
+  /** Folders that `file:` references may point into, the models folder first. */
+  readonly modelRoots: readonly string[];
+  readonly catalogDb: string;
+  readonly logDir: string;
+  readonly runDir: string;
+  readonly logLevel: LogLevel;
+  readonly workerHost: string;
+  readonly workerPortStart: number;
+  readonly maxWorkers: number | undefined;
+  readonly slotsPerWorker: number | undefined;
+  readonly probeFile: string | undefined;
+  /** Ends the hive when its queen has been silent for `timeouts.owner_lost`. */
+  readonly owned: boolean;
+  readonly timeouts: Timeouts;
+}
+
+export interface HiveFlags {
+  readonly port?: string | undefined;
+  readonly host?: string | undefined;
+  readonly addr?: string | undefined;
+  readonly config?: string | undefined;
+  readonly owned?: boolean | undefined;
+}
+
+const { text, port } = settingSchema;
+const atLeast = (least: number) => settingSchema.count.refine((value) => value >= least, `must be at least ${least}`);
+const LOG_LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error', 'silent'];
+const logLevel = text
+  .refine((level) => LOG_LEVELS.includes(level), `must be one of ${LOG_LEVELS.join(', ')}`)
+  .transform((level) => level as LogLevel);
+const address = text.transform((value, context) => {
+  const match = /^(?:(.+):)?(\d+)$/.exec(value);
+  if (match !== null) return { host: match[1]?.replace(/^\[|\]$/g, ''), port: Number(match[2]) };
+  context.addIssue({ code: 'custom', message: 'must be host:port or a port' });
+  return { host: undefined, port: 0 };
+});
+const optionalText = text.optional();
+
+/** The hive's settings, with their environment variables and keys of the configuration file. */
+const SETTINGS = {
+  ...timeoutSettings,
+  port: setting<number>({ schema: port, default: 9200, env: ['RBEE_HIVE_PORT', 'RBEE_POOL_PORT'] }),
+  host: setting<string>({ schema: text, default: '127.0.0.1' }),
+  addr: setting<{ host: string | undefined; port: number } | undefined>({
+    schema: address.optional(),
+    default: undefined,
+    file: 'pool.listen_addr',
+  }),
+  apiTokenFile: setting({ schema: optionalText, default: undefined, file: 'auth.api_token_file' }),
+  bodyLimit: setting<number>({ schema: atLeast(1024), default: 1024 * 1024, file: 'limits.body_bytes' }),
+  modelsDir: setting({
+    schema: optionalText,
+    default: undefined,
+    env: ['RBEE_MODELS_DIR', 'RBEE_MODEL_BASE_DIR'],
+    file: 'paths.models_dir',
+  }),
+  /** Further folders for `file:` references, separated like PATH. */
+  modelRoots: setting({ schema: optionalText, default: undefined, env: ['RBEE_MODEL_ROOTS'] }),
+  catalogDb: setting({ schema: optionalText, default: undefined, env: ['RBEE_CATALOG_DB'], file: 'paths.catalog_db' }),
+  logDir: setting({ schema: optionalText, default: undefined, env: ['RBEE_LOG_DIR'], file: 'paths.log_dir' }),
+  logLevel: setting<LogLevel>({ schema: logLevel, default: 'info', env: ['RBEE_LOG_LEVEL'] }),
+  workerHost: setting<string>({ schema: text, default: '127.0.0.1', env: ['RBEE_WORKER_HOST'] }),
+  workerPortStart: setting<number>({ schema: port, default: 8001, env: ['RBEE_WORKER_PORT_START'] }),
+  maxWorkers: setting({ schema: atLeast(1).optional(), default: undefined, file: 'limits.max_workers' }),
+  slotsPerWorker: setting({
+    schema: atLeast(1)
+      .refine((slots) => slots <= 256, 'must be at most 256')
+      .optional(),
+    default: undefined,
+    file: 'limits.slots_per_worker',
+  }),
+  /** A JSON file with figures in place of what the machine has; for tests. */
+  probeFile: setting({ schema: optionalText, default: undefined, env: ['RBEE_PROBE_FILE'] }),
+};
+
+/** Sections and keys of the shared file that other programs, or later parts of this one, read. */
+const FOREIGN_KEYS = [
+  'pool.name',
+  'paths.workers_db',
+  'remote.*',
+  'queen.*',
+  'auth.hive_token_file',
+  'auth.worker_token_file',
+].concat(['audit.*', 'metrics.*', 'limits.download_mb_per_s']);
+
+/** Merges defaults, configuration file, environment and flags. Throws CONFIG_INVALID with all problems at once. */
+export function loadHiveConfig(environment: Environment, flags: HiveFlags): HiveConfig {
+  const { variables, cwd } = environment;
+  const paths = userPaths(environment);
+  const { port: portFlag, host: hostFlag, addr } = flags;
+  const file = readConfigFile(environment, flags.config);
+  const given = Object.entries({ port: portFlag, host: hostFlag, addr }).filter(([, value]) => value !== undefined);
+  const sources = { flags: Object.fromEntries(given), variables, ...(file && { file }) };
+  const { values, origins } = resolveSettings(SETTINGS, sources, FOREIGN_KEYS);
+  const at = (path: string | undefined, fallback: string) => (path === undefined ? fallback : resolve(cwd, path));
+  const modelsDir = at(values.modelsDir, paths.models);
+  const furtherRoots = values.modelRoots?.split(delimiter).filter((root) => root !== '') ?? [];
+  const config: HiveConfig = {
+    // An address is less specific than a host or port that was given by itself.
+    host: (origins.host === 'default' && values.addr?.host) || values.host,
+    port: (origins.port === 'default' && values.addr?.port) || values.port,
+    apiKey: values.apiTokenFile === undefined ? undefined : readSecretFile(resolve(cwd, values.apiTokenFile)),
+    bodyLimit: values.bodyLimit,
+    modelsDir,
+    modelRoots: [modelsDir, ...furtherRoots.map((root) => resolve(cwd, root))],
+    catalogDb: at(values.catalogDb, paths.catalog),
+    logDir: at(values.logDir, paths.logs),
+    runDir: paths.run,
+    logLevel: values.logLevel,
+    workerHost: values.workerHost,
+    workerPortStart: values.workerPortStart,
+    maxWorkers: values.maxWorkers,
+    slotsPerWorker: values.slotsPerWorker,
+    probeFile: values.probeFile === undefined ? undefined : resolve(cwd, values.probeFile),
+    owned: flags.owned ?? false,
+    timeouts: values,
+  };
+  requireKeyForPublicBind(config);
+  return config;
+}
+
+function readConfigFile({ variables, cwd, home }: Environment, flag: string | undefined) {
+  const named = flag ?? variables.RBEE_CONFIG;
+  const candidates = named ? [resolve(cwd, named)] : [userPaths({ home }).config, join('/etc', 'rbee', 'config.toml')];
+  for (const name of candidates) {
+    try {
+      return { name, content: parseConfigFile(name, readFileSync(name, 'utf8')) };
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      const skipped = !named && (code === 'ENOENT' || code === 'EACCES');
+      if (!skipped) throw code === 'CONFIG_INVALID' ? cause : unreadable(name, cause as NodeJS.ErrnoException);
+    }
+  }
+  return undefined;
+}
+
+function unreadable(file: string, cause: NodeJS.ErrnoException): RbeeError {
+  return new RbeeError('CONFIG_INVALID', `the configuration file ${file} cannot be read (${cause.code})`, {
+    details: { file },
+    suggestion: 'correct --config or RBEE_CONFIG',
+    cause,
+  });
+}
+
+function requireKeyForPublicBind({ host, apiKey }: HiveConfig): void {
+  const loopback = host === 'localhost' || host === '::1' || /^127\./.test(host);
+  if (loopback || apiKey !== undefined) return;
+  throw new RbeeError(
+    'CONFIG_INVALID',
+    `listening on ${host} needs a key: everybody on the network could use this hive`,
+    {
+      details: { host },
+      suggestion: 'set auth.api_token_file in the configuration, or listen on 127.0.0.1',
+    },
+  );
+}

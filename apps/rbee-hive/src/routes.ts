@@ -1,0 +1,92 @@
+import { checkBearer, type EventStream, type Handlers, type Logger, Reply, type Secret } from '@rbee/daemon-kit';
+import { API_VERSION, type hiveRoutes, RbeeError, VERSION, type WorkerStartEvent } from '@rbee/protocol';
+import type { ModelCatalog } from './catalog/model-catalog.js';
+import type { HiveFeed } from './events/hive-feed.js';
+import type { LogReader } from './logs/log-reader.js';
+import type { MachineProbe } from './probe/machine-probe.js';
+import { toResources } from './probe/snapshot.js';
+import { findWorkerBinaries } from './worker-binaries.js';
+import type { Worker } from './workers/worker.js';
+import type { WorkerLauncher } from './workers/worker-launcher.js';
+import type { WorkerPool } from './workers/worker-pool.js';
+
+export interface RouteParts {
+  pool: WorkerPool;
+  launcher: WorkerLauncher;
+  catalog: ModelCatalog;
+  probe: MachineProbe;
+  feed: HiveFeed;
+  logs: LogReader;
+  log: Logger;
+  /** The hive's own key. */
+  key: Secret | undefined;
+  /** Path of the worker program. */
+  workerProgram: string;
+  pid: number;
+  /** Aborted when the hive ends, for streams that have no end of their own. */
+  stopping: AbortSignal;
+}
+
+/** What the hive answers: each handler asks one owner and renders what it says. */
+export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
+  const { pool, launcher, catalog, probe, feed, logs, stopping } = parts;
+  const accepted = (message: string) => new Reply({ message }, 202);
+
+  /** A worker calls back with its own key, also where the hive has one. */
+  const checkWorkerKey = (workerId: string, header: string | string[] | undefined) => {
+    const key = pool.find(workerId)?.key ?? parts.key;
+    checkBearer(typeof header === 'string' ? header : undefined, key, parts.log);
+  };
+
+  return {
+    health: async () => ({ status: 'alive', version: VERSION, api_version: API_VERSION, pid: parts.pid }),
+    events: ({ headers, signal }, stream) => {
+      const lastId = headers['last-event-id'];
+      stream.open();
+      return feed.stream(stream, typeof lastId === 'string' ? lastId : undefined, signal);
+    },
+    listWorkers: async () => ({ workers: pool.list() }),
+    getWorker: async ({ params }) => pool.get(params.worker_id).toDetail(),
+    spawnWorker: ({ body, correlationId }) => launcher.spawn(body, correlationId),
+    workerEvents: ({ params, signal }, stream) => writeStart(pool.get(params.worker_id), stream, signal),
+    workerReady: async ({ body, headers }) => {
+      checkWorkerKey(body.worker_id, headers.authorization);
+      if (!URL.canParse(body.url))
+        throw new RbeeError('INVALID_REQUEST', 'the request is not valid: url: must be a URL');
+      pool.onReady(body);
+      return { message: `worker ${body.worker_id} is known` };
+    },
+    heartbeat: async ({ body, headers }) => {
+      checkWorkerKey(body.worker_id, headers.authorization);
+      pool.onHeartbeat(body);
+      return { message: 'ok' };
+    },
+    shutdownWorker: async ({ params, log }) => {
+      const worker = pool.get(params.worker_id);
+      const stopped = worker.failed ? Promise.resolve() : worker.stop('requested');
+      stopped.catch((error: unknown) => log.error({ error, worker_id: worker.id }, 'stopping a worker failed'));
+      return accepted(`worker ${worker.id} is shutting down`);
+    },
+    listBackends: async () => ({ backends: [...(await probe.snapshot()).backends] }),
+    listWorkerBinaries: async () => ({ binaries: await findWorkerBinaries(parts.workerProgram) }),
+    resources: async () => toResources(await probe.snapshot()),
+    listModels: async ({ query }) => ({ models: await catalog.list(query.provider) }),
+    logs: ({ query, signal }, stream) => logs.write(query, stream, AbortSignal.any([signal, stopping])),
+  };
+}
+
+/** Writes how a worker's start went and goes on, from its beginning to its terminal event. */
+async function writeStart(worker: Worker, stream: EventStream<WorkerStartEvent>, signal: AbortSignal): Promise<void> {
+  const { journal } = worker.start;
+  stream.open();
+  for (let next = 1; ; ) {
+    // Of a start with more events than are kept, the oldest are left out.
+    const events = journal.since(next) ?? journal.since(journal.firstSeq) ?? [];
+    for (const { event, seq } of events) {
+      if (!stream.send(event, String(seq))) await stream.drained(signal);
+      next = seq + 1;
+    }
+    if (journal.closed && next >= journal.nextSeq) return;
+    if (events.length === 0) await journal.changed(signal);
+  }
+}

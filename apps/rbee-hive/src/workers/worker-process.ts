@@ -1,0 +1,108 @@
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Clock, type Exit, isRunning, type ProcessIdentity, signalProcess, startProcess } from '@rbee/daemon-kit';
+import { RbeeError } from '@rbee/protocol';
+import { LineFollower } from '../logs/line-follower.js';
+
+/** Lines of output that explain a failed start. */
+const EXPLAINING_LINES = 12;
+
+/** The program that a worker process runs, with the Node.js that runs the hive. */
+export interface WorkerProgram {
+  readonly path: string;
+  /** For Node.js itself, before the path. */
+  readonly nodeArguments?: readonly string[];
+  /** Before those of the single worker. */
+  readonly arguments?: readonly string[];
+}
+
+export interface ProcessPlan {
+  program: WorkerProgram;
+  args: readonly string[];
+  variables: Readonly<Record<string, string | undefined>>;
+  logFile: string;
+  clock: Clock;
+  onLine: (line: string) => void;
+}
+
+/** Log file of a worker: what its process writes to standard output and error. */
+export function workerLogFile(logDir: string, workerId: string): string {
+  return join(logDir, `worker-${workerId.replace(/^worker-/, '')}.log`);
+}
+
+/**
+ * A worker's operating system process. Its output goes into its log file by itself, without the hive in between, so that
+ * a worker does not die with the hive's pipe; the hive reads along.
+ */
+export class WorkerProcess {
+  private constructor(
+    readonly identity: ProcessIdentity,
+    /** Settles when the process has ended and everything it wrote was read. */
+    readonly ended: Promise<Exit>,
+    /** The newest lines of output, oldest first. */
+    readonly lastLines: readonly string[],
+  ) {}
+
+  /** Starts the process. Throws WORKER_BINARY_NOT_FOUND or WORKER_SPAWN_FAILED. */
+  static async start(plan: ProcessPlan): Promise<WorkerProcess> {
+    const { program } = plan;
+    await requireProgram(program.path);
+    mkdirSync(join(plan.logFile, '..'), { recursive: true, mode: 0o700 });
+    const output = openSync(plan.logFile, 'a', 0o600);
+    const { size } = await stat(plan.logFile);
+    const started = await startProcess({
+      command: process.execPath,
+      args: [...(program.nodeArguments ?? []), program.path, ...(program.arguments ?? []), ...plan.args],
+      variables: plan.variables,
+      outputDescriptor: output,
+    })
+      .catch((cause: NodeJS.ErrnoException) => {
+        throw new RbeeError('WORKER_SPAWN_FAILED', `the worker process could not be started: ${cause.message}`, {
+          details: { cause: cause.code },
+          suggestion: 'look into the hive log: rbee-keeper logs --node localhost',
+          cause,
+        });
+      })
+      .finally(() => closeSync(output));
+    const recent: string[] = [];
+    const follower = await LineFollower.start(plan.logFile, size, plan.clock, (line) => {
+      recent.push(line);
+      if (recent.length > EXPLAINING_LINES) recent.shift();
+      plan.onLine(line);
+    });
+    // Output that can't be read any more only costs an explanation, never the news of the end.
+    const ended = started.exited.then((exit) =>
+      follower.finish().then(
+        () => exit,
+        () => exit,
+      ),
+    );
+    return new WorkerProcess({ pid: started.pid, startTime: started.startTime }, ended, recent);
+  }
+
+  get pid(): number {
+    return this.identity.pid;
+  }
+
+  isRunning(): boolean {
+    return isRunning(this.identity);
+  }
+
+  /** Sends a signal to exactly this process; false when it has gone. */
+  signal(signal: NodeJS.Signals): boolean {
+    return signalProcess(this.identity, signal);
+  }
+}
+
+async function requireProgram(path: string): Promise<void> {
+  const present = await stat(path).then(
+    (entry) => entry.isFile(),
+    () => false,
+  );
+  if (present) return;
+  throw new RbeeError('WORKER_BINARY_NOT_FOUND', 'the worker program llm-worker-rbee is not installed on this node', {
+    details: { worker_type: 'llm-worker-rbee' },
+    suggestion: 'install it: rbee-keeper setup install --node NAME (in a checkout of the project: pnpm build)',
+  });
+}

@@ -1,0 +1,70 @@
+import type { Backend, RbeeError, WorkerDetail, WorkerState, Worker as WorkerView } from '@rbee/protocol';
+
+/** What never changes about a worker. */
+export interface WorkerIdentity {
+  readonly workerId: string;
+  readonly url: string;
+  readonly modelRef: string;
+  readonly backend: Backend;
+  readonly device: number;
+  /** False for a worker that reported itself without having been started by this hive. */
+  readonly owned: boolean;
+}
+
+type BaseState = Extract<WorkerState, 'starting' | 'loading' | 'idle' | 'busy' | 'draining' | 'failed'>;
+
+/** The figures of one worker; its `Worker` alone changes them. */
+export class WorkerStatus {
+  state: BaseState = 'starting';
+  slotsTotal = 1;
+  slotsAvailable = 0;
+  failedHealthChecks = 0;
+  pid: number | undefined;
+  lastError: RbeeError | undefined;
+
+  constructor(
+    private readonly identity: WorkerIdentity,
+    /** Milliseconds since the epoch. */
+    public lastActivity: number,
+  ) {}
+
+  /** Whether jobs can be sent, though perhaps not at this moment. */
+  get serving(): boolean {
+    return this.state === 'idle' || this.state === 'busy';
+  }
+
+  /** The state as others see it: failed health checks hide what the worker does otherwise. */
+  get shown(): WorkerState {
+    const checked = this.serving || this.state === 'loading';
+    return checked && this.failedHealthChecks > 0 ? 'unhealthy' : this.state;
+  }
+
+  toView(): WorkerView {
+    const { workerId, url, modelRef, backend, device, owned } = this.identity;
+    return {
+      id: workerId,
+      worker_id: workerId,
+      url,
+      model_ref: modelRef,
+      backend,
+      device,
+      state: this.shown,
+      slots_total: this.slotsTotal,
+      slots_available: this.serving ? this.slotsAvailable : 0,
+      last_activity: new Date(this.lastActivity).toISOString(),
+      pid: this.pid,
+      restart_count: 0,
+      failed_health_checks: this.failedHealthChecks,
+      owned,
+    };
+  }
+
+  toDetail(apiKey: string | undefined): WorkerDetail {
+    const error = this.lastError;
+    return {
+      ...this.toView(),
+      api_key: apiKey,
+      last_error: error && { code: error.code, message: error.message, details: error.details },
+    };
+  }
+}

@@ -1,0 +1,395 @@
+import {
+  type Clock,
+  type Exit,
+  formatDuration,
+  identify,
+  isRunning,
+  type Logger,
+  type ProcessIdentity,
+  type Secret,
+  type Timeouts,
+} from '@rbee/daemon-kit';
+import {
+  type Heartbeat,
+  type HiveEvent,
+  RbeeError,
+  type ReadyCallback,
+  type ReadyStatus,
+  type WorkerDetail,
+  type Worker as WorkerView,
+} from '@rbee/protocol';
+import { HealthCheck } from './health-check.js';
+import { IdleTimer } from './idle-timer.js';
+import { ProcessEnding, type StopLimits } from './process-ending.js';
+import { WorkerClient } from './worker-client.js';
+import * as failure from './worker-failures.js';
+import { readNarration } from './worker-output.js';
+import type { WorkerProcess } from './worker-process.js';
+import { WorkerStart } from './worker-start.js';
+import { type WorkerIdentity, WorkerStatus } from './worker-status.js';
+import { createWorkerVoice, type WorkerVoice } from './worker-voice.js';
+
+export interface WorkerContext {
+  clock: Clock;
+  log: Logger;
+  timeouts: Timeouts;
+  publish: (event: HiveEvent) => void;
+  /** The worker has left: `failed` keeps it for inspection, `gone` follows when its process has ended. */
+  onLeft: (worker: Worker, how: 'failed' | 'gone') => void;
+}
+
+/**
+ * One worker and, when the hive started it, its process. Nobody else changes its state.
+ *
+ *     starting ──first callback──> loading ──second callback──> idle <──slots──> busy
+ *        │                            │                           └──┬─────────────┘
+ *        ├── exit, deadline ──────────┤ exit, deadline, failed       │ request, idle time, drain reported
+ *        └────────> failed <──────────┘                              └──> draining ──exit──> gone
+ *
+ * An exit while idle or busy is a crash and leads to gone at once. `unhealthy` covers loading, idle and busy after one or
+ * two failed health checks; the third ends the process. A worker that is not owned is never signalled.
+ */
+export class Worker {
+  readonly start: WorkerStart;
+  readonly say: WorkerVoice;
+  private readonly status: WorkerStatus;
+  private readonly client: WorkerClient;
+  private readonly idle: IdleTimer;
+  private readonly health: HealthCheck;
+  private readonly ending: ProcessEnding;
+  private readonly createdAt: number;
+  private process: WorkerProcess | undefined;
+  private adopted: ProcessIdentity | undefined;
+  private hasEnded = false;
+  private stopping: Promise<void> | undefined;
+
+  constructor(
+    readonly identity: WorkerIdentity,
+    readonly key: Secret | undefined,
+    private readonly context: WorkerContext,
+    correlationId?: string,
+  ) {
+    const { clock, timeouts, log } = context;
+    const { workerId, url } = identity;
+    this.createdAt = clock.now();
+    this.start = new WorkerStart(clock);
+    this.status = new WorkerStatus(identity, this.createdAt);
+    this.client = new WorkerClient({ workerId, url, key }, clock, timeouts);
+    this.ending = new ProcessEnding(clock, (reason) => this.recordForceKill(reason));
+    this.health = new HealthCheck(log.with({ worker_id: workerId }), () => this.client.checkHealth());
+    this.idle = new IdleTimer(clock, timeouts.idle_worker, () => this.background(this.endIfIdle()));
+    this.say = createWorkerVoice(identity, context, correlationId, (event) => this.start.hear(event));
+  }
+
+  get id(): string {
+    return this.identity.workerId;
+  }
+
+  /** A failed worker is only kept for inspection. */
+  get failed(): boolean {
+    return this.status.state === 'failed';
+  }
+
+  /** Whether the memory that it was promised is not yet in use. */
+  get starting(): boolean {
+    return this.status.state === 'starting' || this.status.state === 'loading';
+  }
+
+  /** Whether its process has gone, or it was let go. */
+  get ended(): boolean {
+    return this.hasEnded;
+  }
+
+  toView(): WorkerView {
+    return this.status.toView();
+  }
+
+  toDetail(): WorkerDetail {
+    return this.status.toDetail(this.key?.reveal());
+  }
+
+  /** Takes a line that the worker's process wrote. */
+  onOutput(line: string): void {
+    const narration = readNarration(line);
+    if (narration === undefined) return;
+    const event = { ...narration, worker_id: narration.worker_id ?? this.id };
+    this.context.publish(event);
+    this.start.hear(event);
+  }
+
+  /** Takes charge of a process that was just started. */
+  attach(process: WorkerProcess): void {
+    const { worker_startup } = this.context.timeouts;
+    this.process = process;
+    this.ending.attach(process);
+    this.status.pid = process.pid;
+    this.changed();
+    this.say('worker_start', `worker process ${process.pid} started on ${this.identity.url}`);
+    this.start.expectWithin(worker_startup, () => {
+      this.fail(failure.neverCalledBack(this.facts(), worker_startup));
+      this.kill('no callback after its start');
+    });
+    this.background(process.ended.then((exit) => this.onExit(exit)));
+  }
+
+  /** The process never came to be. */
+  abandon(error: RbeeError): void {
+    this.fail(error);
+    this.finish();
+  }
+
+  /** Takes the callback of a worker: its server is bound, its model is loaded, or it can't be. */
+  onReady(callback: ReadyCallback): void {
+    if (this.failed || this.status.state === 'draining') return;
+    if (!this.identity.owned && callback.pid !== undefined) this.adoptProcess(callback.pid);
+    if (callback.slots_total !== undefined) this.status.slotsTotal = callback.slots_total;
+    if (this.status.state === 'starting') this.enterLoading();
+    if (callback.state === 'failed') this.onLoadFailed(callback.error);
+    else if (callback.state === 'draining') this.onDraining();
+    else if (callback.state !== 'loading') this.takeSlots(callback.slots_available ?? this.status.slotsTotal);
+  }
+
+  onHeartbeat(beat: Heartbeat): void {
+    const { state } = this.status;
+    if (state === 'failed' || state === 'draining' || state === 'starting') return;
+    if (beat.last_job_ended_at !== undefined) this.idle.workEnded(beat.last_job_ended_at);
+    if (beat.state === 'draining') this.onDraining();
+    else if (beat.state === 'idle' || beat.state === 'busy') {
+      this.takeSlots(beat.slots_available ?? this.status.slotsAvailable);
+    }
+  }
+
+  /** Looks whether the process and its server are alive; the third failure in a row ends the worker. */
+  async checkHealth(): Promise<void> {
+    if (!this.checkable) return;
+    if (this.adopted !== undefined && !isRunning(this.adopted)) {
+      this.leave('its process has gone');
+      return;
+    }
+    const outcome = await this.health.run();
+    if (outcome === 'skipped' || !this.checkable) return;
+    if (outcome === 'passed') this.status.lastActivity = this.context.clock.now();
+    const { failuresInARow } = this.health;
+    if (failuresInARow !== this.status.failedHealthChecks) {
+      this.status.failedHealthChecks = failuresInARow;
+      this.changed();
+    }
+    if (this.health.exhausted) this.endUnhealthy(`${failuresInARow} health checks failed in a row`);
+  }
+
+  /** Ends the worker; a second call waits for the first. Throws FORBIDDEN for a worker that is not owned. */
+  stop(reason: string, limits: StopLimits = this.stopLimits): Promise<void> {
+    if (!this.identity.owned) {
+      throw new RbeeError('FORBIDDEN', `${this.id} was not started by this hive, which therefore does not stop it`, {
+        details: { worker_id: this.id },
+        suggestion: 'stop it where it was started',
+      });
+    }
+    this.stopping ??= this.runStop(reason, limits, () => this.client.shutDown());
+    return this.stopping;
+  }
+
+  /** SIGKILL, checked against the start time of the process and recorded. */
+  kill(reason: string): void {
+    if (this.identity.owned && !this.ended)
+      this.background(this.ending.kill(reason).then((gone) => this.expectGone(gone)));
+  }
+
+  /** Lets go of a worker that is not owned, when the hive ends. */
+  release(): void {
+    this.finish();
+  }
+
+  private get stopLimits(): StopLimits {
+    const { drain, kill } = this.context.timeouts;
+    return { drainMs: drain + kill, killMs: kill };
+  }
+
+  private get checkable(): boolean {
+    return this.status.serving || this.status.state === 'loading';
+  }
+
+  private enterLoading(): void {
+    const { model_load } = this.context.timeouts;
+    this.enter('loading');
+    this.start.reached();
+    this.start.expectWithin(model_load, () => {
+      this.fail(failure.loadedTooSlowly(this.facts(), model_load, this.start.layers));
+      this.kill('model not loaded in time');
+    });
+    this.background(this.followLoading());
+  }
+
+  private async followLoading(): Promise<void> {
+    await this.start.followLoad(this.client);
+    // The second callback says the same; it is asked for as well because it might have been lost.
+    if (this.status.state === 'loading') this.takeReady(await this.client.ready());
+  }
+
+  private takeReady(ready: ReadyStatus): void {
+    if (ready.last_job_ended_at !== undefined) this.idle.workEnded(ready.last_job_ended_at);
+    if (ready.state === 'error') this.onLoadFailed(ready.error);
+    else if (ready.state === 'draining') this.onDraining();
+    else if (ready.state !== 'loading') {
+      this.status.slotsTotal = ready.slots_total;
+      this.takeSlots(ready.slots_available);
+    }
+  }
+
+  private takeSlots(available: number): void {
+    const wasLoading = this.status.state === 'loading';
+    if (!wasLoading && !this.status.serving) return;
+    this.status.slotsAvailable = Math.min(available, this.status.slotsTotal);
+    if (wasLoading) this.idle.workEnded();
+    this.enter(this.status.slotsAvailable > 0 ? 'idle' : 'busy');
+    if (wasLoading) this.announceReady();
+    if (this.status.slotsAvailable < this.status.slotsTotal) this.idle.stop();
+    else if (this.identity.owned) this.idle.start();
+  }
+
+  private announceReady(): void {
+    const duration_ms = Math.round(this.context.clock.now() - this.createdAt);
+    const human = `worker ready: ${this.identity.modelRef} loaded in ${formatDuration(duration_ms)}`;
+    this.say('worker_ready', human, { duration_ms });
+    this.start.succeed({ type: 'end', worker_id: this.id, state: this.status.shown });
+  }
+
+  private async endIfIdle(): Promise<void> {
+    if (this.status.state !== 'idle') return;
+    const { idle_worker, health_poll } = this.context.timeouts;
+    try {
+      if (!(await this.client.shutDown(idle_worker))) return this.takeReady(await this.client.ready());
+      this.say('idle_timeout', `worker ${this.id} had no job for ${formatDuration(idle_worker)} and ends`);
+      this.stopping ??= this.runStop('idle', this.stopLimits, async () => true);
+    } catch (error) {
+      this.context.log.warn({ error, worker_id: this.id }, 'an idle worker could not be asked to end');
+      this.idle.startIn(health_poll);
+    }
+  }
+
+  /** The worker said that it ends, for example because someone sent it a signal. */
+  private onDraining(): void {
+    if (!this.identity.owned) {
+      this.enter('draining');
+      return;
+    }
+    this.stopping ??= this.runStop('it ends by itself', this.stopLimits, async () => true);
+    this.background(this.stopping);
+  }
+
+  private onLoadFailed(error: ReadyCallback['error']): void {
+    this.fail(failure.reportedFailure(this.facts(), error));
+    if (this.identity.owned) this.background(this.endFailedProcess());
+  }
+
+  /** After a failed load the worker ends by itself; it is helped along when it does not. */
+  private async endFailedProcess(): Promise<void> {
+    if (!(await this.ending.within(this.context.timeouts.shutdown_ack))) await this.stop('its start failed');
+  }
+
+  private async runStop(reason: string, limits: StopLimits, requestShutdown: () => Promise<boolean>): Promise<void> {
+    const reachable = this.status.state !== 'starting';
+    if (!this.failed) {
+      this.enter('draining');
+      this.say('shutdown', `stopping worker ${this.id} (${reason})`);
+      this.start.fail(failure.stoppedEarly(this.facts(), reason));
+    }
+    this.expectGone(await this.ending.stop(reachable ? requestShutdown : async () => false, limits));
+  }
+
+  private expectGone(gone: boolean): void {
+    if (gone) return;
+    this.context.log.error({ worker_id: this.id, pid: this.status.pid }, 'a killed worker process still exists');
+    this.finish();
+  }
+
+  private endUnhealthy(reason: string): void {
+    if (!this.identity.owned) {
+      this.leave(reason);
+      return;
+    }
+    this.enter('draining');
+    this.start.fail(failure.stoppedEarly(this.facts(), reason));
+    this.kill(reason);
+  }
+
+  private onExit(exit: Exit): void {
+    const { state, pid, serving } = this.status;
+    const how = failure.describeExit(exit);
+    this.context.log.info(
+      { worker_id: this.id, pid, exit_code: exit.code, signal: exit.signal },
+      'worker process ended',
+    );
+    if (state === 'starting' || state === 'loading') this.fail(failure.endedEarly(this.facts(), exit, state));
+    else if (serving && exit.code !== 0) {
+      const crash = { level: 'error', error_kind: 'worker_crash' } as const;
+      this.say('worker_crash', `worker ${this.id} crashed: process ${pid} ended with ${how}`, crash);
+    } else if (!this.failed) this.say('worker_removed', `worker ${this.id} has ended (${how})`);
+    this.finish();
+  }
+
+  /** Forgets a worker without touching its process. */
+  private leave(reason: string): void {
+    this.say('worker_removed', `worker ${this.id} removed: ${reason}`, { level: 'warn' });
+    this.finish();
+  }
+
+  /** The start came to nothing: the worker is kept for inspection, its process must end. */
+  private fail(error: RbeeError): void {
+    if (this.failed) return;
+    this.status.lastError = error;
+    this.enter('failed');
+    const facts = { level: 'error', error_kind: error.code.toLowerCase() } as const;
+    this.say('worker_removed', `worker ${this.id} failed: ${error.message}`, facts);
+    this.start.fail(error);
+    this.context.onLeft(this, 'failed');
+  }
+
+  /** The worker has left for good. */
+  private finish(): void {
+    if (this.hasEnded) return;
+    this.hasEnded = true;
+    this.idle.stop();
+    this.start.fail(failure.stoppedEarly(this.facts(), 'it has ended'));
+    this.status.pid = undefined;
+    this.client.close();
+    this.ending.confirm();
+    this.context.onLeft(this, 'gone');
+  }
+
+  /** The one place where the state changes. */
+  private enter(state: WorkerStatus['state']): void {
+    if (this.status.state !== state) {
+      this.context.log.info({ worker_id: this.id, from: this.status.state, to: state }, 'worker state changed');
+      this.status.state = state;
+      if (!this.status.serving) this.idle.stop();
+    }
+    this.changed();
+  }
+
+  private changed(): void {
+    if (!this.failed) this.context.publish({ type: 'worker', change: 'changed', worker: this.toView() });
+  }
+
+  private recordForceKill(reason: string): void {
+    const { pid } = this.status;
+    const at = new Date(this.context.clock.now()).toISOString();
+    this.context.log.warn({ worker_id: this.id, pid, reason, signal: 'SIGKILL', at }, 'worker process killed');
+    this.say('force_kill', `killed worker process ${pid} of ${this.id}: ${reason}`, { level: 'warn' });
+  }
+
+  private adoptProcess(pid: number): void {
+    this.adopted ??= identify(pid);
+    this.status.pid = this.adopted?.pid;
+  }
+
+  private facts() {
+    return { workerId: this.id, pid: this.status.pid, lastLines: this.process?.lastLines ?? [] };
+  }
+
+  private background(work: Promise<unknown>): void {
+    work.catch((error: unknown) => {
+      this.context.log.error({ error, worker_id: this.id }, 'looking after a worker failed');
+    });
+  }
+}

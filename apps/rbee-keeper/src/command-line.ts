@@ -1,0 +1,166 @@
+import yargs, { type Argv } from 'yargs';
+import type { Command, OptionDefinition, OptionTable } from './command.js';
+import { type CommandEntry, commandTable, groupSummaries } from './command-table.js';
+import { didYouMean } from './did-you-mean.js';
+import { type GlobalOptions, globalOptions } from './global-options.js';
+import { readOptions } from './read-options.js';
+import { UsageError } from './usage-error.js';
+
+/** What a command line asks for. */
+export type Invocation =
+  | { readonly kind: 'version'; readonly json: boolean }
+  | { readonly kind: 'help'; readonly text: string }
+  | {
+      readonly kind: 'command';
+      readonly entry: CommandEntry;
+      readonly command: Command;
+      readonly options: Readonly<Record<string, unknown>>;
+      readonly globals: GlobalOptions;
+    };
+
+type Parsed = Readonly<Record<string, unknown>> & { readonly _: readonly (string | number)[] };
+
+/** Reads a command line. Loads the one command that it names, and throws UsageError when it cannot be understood. */
+export async function readCommandLine(args: readonly string[], columns: number): Promise<Invocation> {
+  let chosen: { entry: CommandEntry; command: Command } | undefined;
+  let named: CommandEntry | undefined;
+  const parser = createParser(columns, async (entry, inner) => {
+    named = entry;
+    const command = await entry.load();
+    chosen = { entry, command };
+    describeCommand(inner, entry, command);
+  }).fail((message, error) => {
+    throw error instanceof UsageError ? error : toUsageError(message ?? String(error), named);
+  });
+  const parsed = (await parser.parseAsync(joinDashedValues(args))) as Parsed;
+  if (parsed.help) return { kind: 'help', text: await parser.getHelp() };
+  const table = { ...globalOptions, ...chosen?.command.options };
+  if (!chosen && !parsed.version) {
+    if (parsed._.length === 0 && findUnknownFlag(parsed, table) === undefined) {
+      return { kind: 'help', text: await parser.getHelp() };
+    }
+    throw explainMissingCommand(parsed, table);
+  }
+  const flag = findUnknownFlag(parsed, table);
+  if (flag !== undefined) throw explainUnknownFlag(flag, table, named);
+  if (parsed.version) return { kind: 'version', json: parsed.json === true };
+  const { entry, command } = chosen as { entry: CommandEntry; command: Command };
+  const extra = parsed._[entry.path.length];
+  if (extra !== undefined) throw new UsageError(`${extra} is one word too many: values belong to a flag`, entry);
+  return {
+    kind: 'command',
+    entry,
+    command,
+    options: readOptions(command.options, parsed, entry),
+    globals: readOptions(globalOptions, parsed, entry) as GlobalOptions,
+  };
+}
+
+/** Ties a value that begins with a dash and has a space in it, such as a prompt, to the flag before it. */
+export function joinDashedValues(args: readonly string[]): string[] {
+  const joined: string[] = [];
+  for (const arg of args) {
+    const previous = joined.at(-1);
+    const isValue = /^-\S*\s/.test(arg) && !/^--[\w-]+=/.test(arg);
+    if (isValue && previous !== undefined && /^--[\w-]+$/.test(previous)) joined[joined.length - 1] = `${previous}=${arg}`;
+    else joined.push(arg);
+  }
+  return joined;
+}
+
+function createParser(columns: number, load: (entry: CommandEntry, inner: Argv) => Promise<void>): Argv {
+  const outer = yargs()
+    .scriptName('rbee-keeper')
+    .detectLocale(false)
+    .exitProcess(false)
+    .help(false)
+    .version(false)
+    .showHelpOnFail(false)
+    .parserConfiguration({
+      'boolean-negation': false,
+      'camel-case-expansion': false,
+      'dot-notation': false,
+      'greedy-arrays': false,
+      'parse-numbers': false,
+      'parse-positional-numbers': false,
+      'short-option-groups': false,
+    })
+    .usage('Run language models on the machines you own.\n\nUsage: $0 <command> [options]')
+    .example('$0 infer --prompt "write a short story"', 'One answer from the model that comes with rbee')
+    .example('$0 chat', 'A conversation')
+    .epilogue('Help for one command: rbee-keeper <command> --help')
+    .wrap(Math.min(Math.max(columns, 60), 110));
+  addOptions(outer, globalOptions, 'Options of every command:');
+  outer.alias('help', 'h');
+  for (const entry of commandTable) {
+    if (entry.path.length === 1) outer.command(entry.path[0], entry.summary, (inner) => load(entry, inner).then(() => inner));
+  }
+  for (const [noun, summary] of Object.entries(groupSummaries)) {
+    outer.command(noun, summary, (group) => {
+      group.usage(`${summary}.\n\nUsage: $0 ${noun} <command> [options]`);
+      for (const entry of commandTable) {
+        const [first, verb] = entry.path;
+        if (first === noun && verb) group.command(verb, entry.summary, (inner) => load(entry, inner).then(() => inner));
+      }
+      return group;
+    });
+  }
+  return outer;
+}
+
+function describeCommand(inner: Argv, entry: CommandEntry, command: Command): void {
+  inner.usage(`${entry.summary}.\n\nUsage: $0 ${entry.usage}`);
+  addOptions(inner, command.options, 'Options:');
+  for (const [line, does] of command.examples) inner.example(line, does);
+  inner.epilogue(command.notes ?? '');
+}
+
+function addOptions(parser: Argv, table: OptionTable, group: string): void {
+  for (const [name, option] of Object.entries(table)) {
+    parser.option(name, {
+      describe: option.describe,
+      group,
+      ...yargsType(option),
+      ...(option.default === undefined ? {} : { default: option.default }),
+    });
+  }
+}
+
+function yargsType(option: OptionDefinition): object {
+  if (option.type === 'boolean') return { type: 'boolean' };
+  if (option.type === 'list') return { type: 'array', string: true, requiresArg: true };
+  if (option.type === 'number') return { type: 'number', requiresArg: true };
+  return { type: 'string', requiresArg: true };
+}
+
+function toUsageError(message: string, entry: CommandEntry | undefined): UsageError {
+  const [, flag] = /^Not enough arguments following: (.+)$/.exec(message) ?? [];
+  if (flag === undefined) return new UsageError(message, entry);
+  return new UsageError(`--${flag} needs a value; one that begins with a dash is written --${flag}=VALUE`, entry);
+}
+
+function findUnknownFlag(parsed: Parsed, table: OptionTable): string | undefined {
+  return Object.keys(parsed).find((key) => key !== '_' && key !== '$0' && key !== 'h' && !Object.hasOwn(table, key));
+}
+
+function explainUnknownFlag(flag: string, table: OptionTable, entry: CommandEntry | undefined): UsageError {
+  const typed = flag.length === 1 ? `-${flag}` : `--${flag}`;
+  const near = didYouMean(flag, Object.keys(table));
+  return new UsageError(`unknown flag ${typed}`, entry, near && `--${near}`);
+}
+
+function explainMissingCommand(parsed: Parsed, table: OptionTable): UsageError {
+  const [noun, verb] = parsed._.map(String);
+  if (noun === undefined) {
+    const flag = findUnknownFlag(parsed, table) as string;
+    return explainUnknownFlag(flag, table, undefined);
+  }
+  const verbs = commandTable.flatMap(({ path }) => (path[0] === noun && path[1] ? [path[1]] : []));
+  if (verbs.length > 0) {
+    if (verb === undefined) return new UsageError(`${noun} needs one of: ${verbs.join(', ')}`, undefined);
+    const near = didYouMean(verb, verbs);
+    return new UsageError(`unknown command ${noun} ${verb}`, undefined, near && `rbee-keeper ${noun} ${near}`);
+  }
+  const near = didYouMean(noun, [...new Set(commandTable.map(({ path }) => path[0]))]);
+  return new UsageError(`unknown command ${noun}`, undefined, near && `rbee-keeper ${near}`);
+}

@@ -1,0 +1,46 @@
+import type { CommandContext } from './command-context.js';
+
+/** One flag of a command. */
+export interface OptionDefinition {
+  /** `duration` is written as 500ms, 30s or 5m and read as milliseconds; `list` may be repeated. */
+  readonly type: 'string' | 'number' | 'boolean' | 'duration' | 'list';
+  readonly describe: string;
+  readonly required?: true;
+  readonly default?: string | number;
+}
+
+export type OptionTable = Readonly<Record<string, OptionDefinition>>;
+
+type RawValue<D extends OptionDefinition> = D['type'] extends 'boolean'
+  ? boolean
+  : D['type'] extends 'list'
+    ? readonly string[]
+    : D['type'] extends 'string'
+      ? string
+      : number;
+
+type Always<D extends OptionDefinition> = D['type'] extends 'boolean' | 'list'
+  ? true
+  : D extends { required: true } | { default: string | number }
+    ? true
+    : false;
+
+/** The values of a table's flags: a flag that may be left out is `undefined`, a boolean `false`, a list empty. */
+export type OptionValues<T extends OptionTable> = {
+  readonly [K in keyof T]: Always<T[K]> extends true ? RawValue<T[K]> : RawValue<T[K]> | undefined;
+};
+
+export interface Command<T extends OptionTable = OptionTable> {
+  readonly options: T;
+  /** Command lines with what they do. */
+  readonly examples: readonly (readonly [string, string])[];
+  /** Facts that belong below the flags in the help. */
+  readonly notes?: string;
+  /** Resolves to the exit code, 0 when nothing is returned. */
+  run(options: OptionValues<T>, context: CommandContext): Promise<number | undefined>;
+}
+
+/** Keeps the types of a command's flags. */
+export function defineCommand<const T extends OptionTable>(command: Command<T>): Command<T> {
+  return command;
+}

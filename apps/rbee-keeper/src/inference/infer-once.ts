@@ -1,0 +1,38 @@
+import type { CommandContext } from '../command-context.js';
+import { type Answer, CutShort, generate, newJobId } from './generate.js';
+import { toModelRef } from './model-argument.js';
+import { type InputSource, readInput } from './read-input.js';
+import { renderSummary } from './summary.js';
+import type { TaskOptions } from './task-options.js';
+import { toTaskRequest } from './to-task-request.js';
+
+export interface InferOptions extends TaskOptions {
+  readonly raw: boolean;
+}
+
+/** Checks everything that can be checked here, then sends one task and prints its answer. */
+export async function inferOnce(options: InferOptions, source: InputSource, context: CommandContext): Promise<void> {
+  const { env, interrupt, output } = context;
+  const isRemote = options.node !== undefined && options.node !== 'localhost';
+  const model = options.model === undefined ? undefined : toModelRef(options.model, env, isRemote);
+  const fixed = { jobId: newJobId(), model, raw: options.raw };
+  // Flags are checked before standard input is read, so that nobody types a prompt for nothing.
+  toTaskRequest(options, { prompt: '?' }, fixed);
+  const input = await readInput(source, env, interrupt.signal);
+  const request = toTaskRequest(options, input, fixed);
+  try {
+    await context.withQueen(async (queen) => {
+      const answer = await generate(context, queen, request, interrupt.signal);
+      if (output.json) output.object(answerToJson(answer));
+      output.say('inference-backend', renderSummary(answer.end));
+    });
+  } catch (error) {
+    throw error instanceof CutShort ? error.cause : error;
+  }
+}
+
+/** An answer for programs: ids, text, and the figures of the end event. */
+export function answerToJson({ text, end, jobId, correlationId, node, model, workerId }: Answer): object {
+  const { type: _type, ...figures } = end;
+  return { job_id: jobId, correlation_id: correlationId, node, model, worker_id: workerId, text, ...figures };
+}

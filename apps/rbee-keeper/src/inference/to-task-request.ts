@@ -1,0 +1,57 @@
+import { RbeeError, type TaskRequestInput, taskRequestSchema, toValidationError } from '@rbee/protocol';
+import type { TaskInput } from './read-input.js';
+import type { TaskOptions } from './task-options.js';
+
+/**
+ * The task that flags and input ask for, checked by the schema that the queen applies too, so that a wrong value is
+ * reported before anything is started. Throws the validation error with flags in place of field names.
+ */
+export function toTaskRequest(
+  options: Omit<TaskOptions, 'keep-alive'>,
+  input: TaskInput,
+  fixed: { readonly jobId: string; readonly model: string | undefined; readonly raw: boolean },
+): TaskRequestInput {
+  const request: TaskRequestInput = {
+    job_id: fixed.jobId,
+    node: options.node,
+    model: fixed.model,
+    ...('prompt' in input ? { prompt: input.prompt } : { messages: [...input.messages] }),
+    ...(fixed.raw ? { template: 'none' as const } : {}),
+    backend: options.backend,
+    device: options.device,
+    max_tokens: options['max-tokens'],
+    temperature: options.temperature,
+    top_p: options['top-p'],
+    top_k: options['top-k'],
+    min_p: options['min-p'],
+    repetition_penalty: options['repetition-penalty'],
+    seed: options.seed,
+    stop: options.stop.length > 0 ? [...options.stop] : undefined,
+    timeout_seconds: options.timeout === undefined ? undefined : options.timeout / 1000,
+  };
+  const parsed = taskRequestSchema.safeParse(request);
+  if (parsed.success) return request;
+  throw withFlags(toValidationError(parsed.error, 'the request'));
+}
+
+interface FieldError {
+  readonly field: string;
+  readonly message: string;
+}
+
+function withFlags(error: RbeeError): RbeeError {
+  const faults = error.details.errors as readonly FieldError[];
+  const message = faults.map(({ field, message: why }) => `${toFlag(field)}: ${toPhrase(why)}`).join('; ');
+  return new RbeeError(error.code, message, { details: error.details });
+}
+
+function toFlag(field: string): string {
+  const name = field.split('.')[0] ?? field;
+  if (name === 'template') return '--raw';
+  if (name === 'timeout_seconds') return '--timeout';
+  return `--${name.replaceAll('_', '-')}`;
+}
+
+function toPhrase(message: string): string {
+  return message.charAt(0).toLowerCase() + message.slice(1);
+}

@@ -1,0 +1,152 @@
+import { RbeeError } from '@rbee/protocol';
+import type { KeeperEnvironment, TextSink } from './keeper-environment.js';
+import { choosePalette, type Palette } from './palette.js';
+import { toPrintable, toPrintableLine } from './printable-text.js';
+
+export type Level = 'debug' | 'info' | 'warn' | 'error';
+
+export interface OutputOptions {
+  readonly json: boolean;
+  readonly verbose: boolean;
+  readonly noColor: boolean;
+}
+
+const CLEAR_LINE = '\r\u001b[K';
+
+/**
+ * The only writer of standard output and standard error. Results and generated text go to standard output, everything
+ * else to standard error. On a terminal, where both meet, narration never cuts a line of generated text in two, and the
+ * one transient line (a progress bar) is taken away before anything else is written.
+ */
+export class Output {
+  readonly json: boolean;
+  readonly verbose: boolean;
+  /** Colours for standard error. */
+  readonly palette: Palette;
+  /** Colours for standard output. */
+  readonly resultPalette: Palette;
+  readonly #stdout: TextSink;
+  readonly #stderr: TextSink;
+  readonly #broken = new AbortController();
+  #quiet = false;
+  #transient = false;
+  #midLine = false;
+
+  constructor(env: KeeperEnvironment, options: OutputOptions) {
+    this.json = options.json;
+    this.verbose = options.verbose;
+    this.palette = choosePalette(env.stderr, env.variables, options.noColor);
+    this.resultPalette = choosePalette(env.stdout, env.variables, options.noColor);
+    this.#stdout = env.stdout;
+    this.#stderr = env.stderr;
+    this.#stdout.on('error', (cause: NodeJS.ErrnoException) => this.#broken.abort(toOutputError(cause)));
+    // Without a reader there is nobody left to tell.
+    this.#stderr.on('error', () => this.mute());
+  }
+
+  /** Aborted when standard output takes no more: its reader has gone, or its disk is full. */
+  get broken(): AbortSignal {
+    return this.#broken.signal;
+  }
+
+  /** Whether a person watches standard error. */
+  get isTerminal(): boolean {
+    return this.#stderr.isTTY === true;
+  }
+
+  /** Whether a person reads standard output. */
+  get isResultTerminal(): boolean {
+    return this.#stdout.isTTY === true;
+  }
+
+  /** Width of the terminal behind standard error. */
+  get columns(): number {
+    return this.#stderr.columns ?? 80;
+  }
+
+  /** Drops narration and progress from now on; errors still come through. */
+  mute(): void {
+    this.clearTransient();
+    this.#quiet = true;
+  }
+
+  /** A line of results. */
+  line(text = ''): void {
+    this.clearTransient();
+    this.#stdout.write(`${text}\n`);
+  }
+
+  /** A result for programs: one object on a line of its own. */
+  object(value: unknown): void {
+    this.line(JSON.stringify(value));
+  }
+
+  /** A piece of generated text, as it is. False when the reader is behind: then await `drained` before the next. */
+  text(piece: string): boolean {
+    if (piece === '') return true;
+    this.clearTransient();
+    this.#midLine = this.isResultTerminal && !piece.endsWith('\n');
+    return this.#stdout.write(this.isResultTerminal ? toPrintable(piece) : piece);
+  }
+
+  /** Resolves when the reader of standard output has caught up, or has gone. */
+  drained(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const ends = [signal, this.#broken.signal];
+      if (!this.#stdout.writableNeedDrain || ends.some((end) => end.aborted)) return resolve();
+      const settle = () => {
+        this.#stdout.off('drain', settle);
+        for (const end of ends) end.removeEventListener('abort', settle);
+        resolve();
+      };
+      this.#stdout.on('drain', settle);
+      for (const end of ends) end.addEventListener('abort', settle);
+    });
+  }
+
+  /** A line of narration, `[actor] text`. Debug lines need `--verbose`. */
+  say(actor: string, text: string, level: Level = 'info'): void {
+    if (this.#quiet || (level === 'debug' && !this.verbose)) return;
+    if (this.#midLine && this.isTerminal) {
+      if (level === 'info' || level === 'debug') return;
+      this.#stdout.write('\n');
+      this.#midLine = false;
+    }
+    const { dim, yellow, red } = this.palette;
+    const paint = level === 'warn' ? yellow : level === 'error' ? red : level === 'debug' ? dim : (line: string) => line;
+    this.#writeAside(`${dim(`[${toPrintableLine(actor)}]`)} ${paint(toPrintableLine(text))}\n`);
+  }
+
+  /** Text on standard error that is laid out already: an error block, a hint. Also when narration is muted. */
+  block(text: string): void {
+    this.#writeAside(text.endsWith('\n') ? text : `${text}\n`);
+  }
+
+  /** Shows a line until the next one or until anything else is written; on a terminal only. */
+  transient(line: string): void {
+    if (this.#quiet || !this.isTerminal || this.#midLine) return;
+    this.#stderr.write(`${CLEAR_LINE}${line}`);
+    this.#transient = true;
+  }
+
+  /** Takes the transient line away. */
+  clearTransient(): void {
+    if (this.#transient) this.#stderr.write(CLEAR_LINE);
+    this.#transient = false;
+  }
+
+  #writeAside(text: string): void {
+    this.clearTransient();
+    this.#stderr.write(text);
+  }
+}
+
+function toOutputError(cause: NodeJS.ErrnoException): RbeeError {
+  if (cause.code === 'EPIPE') return new RbeeError('CANCELLED', 'the reader of standard output has gone', { cause });
+  const full = cause.code === 'ENOSPC';
+  return new RbeeError(full ? 'DISK_FULL' : 'INTERNAL_ERROR', `standard output cannot be written (${cause.code})`, {
+    details: { cause: cause.code },
+    suggestion: full ? 'free some space, or write the answer elsewhere' : 'check where standard output goes',
+    cause,
+  });
+}

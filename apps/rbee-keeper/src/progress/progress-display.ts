@@ -1,0 +1,38 @@
+import type { Clock } from '@rbee/daemon-kit/client';
+import type { ProgressEvent } from '@rbee/protocol';
+import type { Output } from '../output.js';
+import { describeProgress, type ProgressMoment, renderProgressBar, renderProgressText } from './progress-line.js';
+
+const LINE_EVERY_MS = 5000;
+const LINE_EVERY_TENTH = 10;
+
+/** Shows how long work goes on: a bar that redraws itself on a terminal, elsewhere a line per 10 % or per 5 s. */
+export class ProgressDisplay {
+  readonly #output: Output;
+  readonly #clock: Clock;
+  #last: { phase: string; tenth: number; at: number } | undefined;
+
+  constructor(output: Output, clock: Clock) {
+    this.#output = output;
+    this.#clock = clock;
+  }
+
+  /** Shows the newest state. */
+  update(event: ProgressEvent): void {
+    const moment = describeProgress(event);
+    if (this.#output.isTerminal) {
+      this.#output.transient(renderProgressBar(moment, this.#output.columns, this.#output.palette));
+    } else if (this.#isDue(event.phase, moment)) {
+      this.#output.say(moment.actor, renderProgressText(moment));
+    }
+  }
+
+  #isDue(phase: string, { fraction }: ProgressMoment): boolean {
+    const at = this.#clock.monotonic();
+    const tenth = Math.floor((fraction ?? 0) * LINE_EVERY_TENTH + 1e-9);
+    const last = this.#last;
+    const due = last?.phase !== phase || tenth > last.tenth || at - last.at >= LINE_EVERY_MS;
+    if (due) this.#last = { phase, tenth, at };
+    return due;
+  }
+}

@@ -1,0 +1,94 @@
+import { type RbeeError, toErrorEnvelope } from '@rbee/protocol';
+import { adviceFor, componentOf } from './error-advice.js';
+import type { Palette } from './palette.js';
+import { toPrintable, toPrintableLine } from './printable-text.js';
+
+export interface ErrorRendering {
+  readonly palette: Palette;
+  readonly verbose: boolean;
+  /** Folder of the logs, for errors that only a log explains. */
+  readonly logs: string;
+  /** Configuration file in use, for errors about keys. */
+  readonly configFile?: string | undefined;
+}
+
+/** What the message tells already, or what is not for people. */
+const HIDDEN_FACTS = new Set(['errors', 'problems', 'reason', 'output', 'usage', 'partial', 'stack']);
+const MEGABYTES = new Set(['required', 'available', 'missing', 'free', 'total']);
+
+/** The block for standard error: what happened, the facts, and what to do next. */
+export function renderError(error: RbeeError, how: ErrorRendering): string {
+  const { palette } = how;
+  const lines = [
+    `${palette.dim(`[${componentOf(error.code)}]`)} ${palette.red('Error:')} ${toPrintable(error.message)}`,
+    ...factLines(error, how).map(([name, value]) => `  ${palette.dim(`${name}:`)} ${value}`),
+    ...outputLines(error),
+  ];
+  const advice = suggestionsFor(error, how);
+  if (advice.length > 0) lines.push('', ...advice.map(toPrintable));
+  if (how.verbose) lines.push('', palette.dim(traceOf(error)));
+  return `${lines.join('\n')}\n`;
+}
+
+/** The error as every service of rbee would answer it. */
+export function errorToJson(error: RbeeError): object {
+  const { error: body } = toErrorEnvelope(error, error.correlationId ?? '');
+  if (body.correlation_id) return { error: body };
+  const { correlation_id: _none, ...rest } = body;
+  return { error: rest };
+}
+
+function factLines(error: RbeeError, how: ErrorRendering): [string, string][] {
+  const inMegabytes = error.status === 507;
+  const facts: [string, string][] = [['code', error.code]];
+  for (const [key, value] of Object.entries(error.details)) {
+    if (HIDDEN_FACTS.has(key)) continue;
+    const text = toFact(value);
+    if (text === undefined) continue;
+    const unit = inMegabytes && typeof value === 'number' && MEGABYTES.has(key) ? ' MB' : '';
+    facts.push([key.replaceAll('_', ' ').replace(/ ms$/, ' (ms)'), `${toPrintableLine(text)}${unit}`]);
+  }
+  if (error.code === 'INTERNAL_ERROR' && error.correlationId) facts.push(['correlation id', error.correlationId]);
+  if (error.status === 401 && how.configFile) facts.push(['configuration', how.configFile]);
+  return facts;
+}
+
+function toFact(value: unknown): string | undefined {
+  if (value === null || value === undefined) return undefined;
+  if (!Array.isArray(value)) return typeof value === 'object' ? joinFields(value) : String(value);
+  if (value.length === 0) return 'none';
+  const scalars = value.every((item) => typeof item !== 'object');
+  return value.map((item) => toFact(item) ?? 'none').join(scalars ? ', ' : '; ');
+}
+
+function joinFields(value: object): string {
+  return Object.entries(value)
+    .map(([key, field]) => `${key.replaceAll('_', ' ')} ${toFact(field) ?? 'none'}`)
+    .join(', ');
+}
+
+function outputLines(error: RbeeError): string[] {
+  const { output } = error.details;
+  if (!Array.isArray(output) || output.length === 0) return [];
+  return ['  last output:', ...output.map((line) => `    ${toPrintableLine(String(line))}`)];
+}
+
+function suggestionsFor(error: RbeeError, how: ErrorRendering): string[] {
+  if (error.code === 'INTERNAL_ERROR') {
+    if (!error.correlationId) return ['Run it again with --verbose to see where it went wrong.'];
+    return [`The logs tell more under this correlation id: ${how.logs}`];
+  }
+  const suggestion = error.suggestion ?? adviceFor(error.code);
+  return suggestion === undefined ? [] : [toSentence(suggestion)];
+}
+
+/** Suggestions are fragments on the wire; `rbee-keeper` and flags at their start keep their case. */
+function toSentence(text: string): string {
+  return /^(rbee|--|\.|\/|~)/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function traceOf(error: unknown): string {
+  const own = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause === undefined ? own : `${own}\nCaused by: ${traceOf(cause)}`;
+}

@@ -1,0 +1,53 @@
+import { randomUUID } from 'node:crypto';
+import { RbeeError, toErrorEnvelope, toRbeeError } from '@rbee/protocol';
+import type { Request, Response } from 'express';
+import type { Logger } from './logger.js';
+
+/** The coded error for what express reports when it cannot read a request; anything else is returned as it is. */
+export function translateBodyError(error: unknown, limit: number): unknown {
+  const { type, status } = error as { type?: string; status?: number };
+  if (type === 'entity.too.large') {
+    return new RbeeError('PAYLOAD_TOO_LARGE', `the body is larger than ${limit} bytes`, {
+      details: { limit_bytes: limit },
+    });
+  }
+  if (type === 'entity.parse.failed') return new RbeeError('INVALID_REQUEST', 'the body is not valid JSON');
+  if (error instanceof URIError || (typeof type === 'string' && status !== undefined && status < 500)) {
+    return new RbeeError('INVALID_REQUEST', 'the request cannot be read', { details: { reason: type ?? 'bad_path' } });
+  }
+  return error;
+}
+
+/** Answers with the error envelope; an answer that has begun can only be broken off. */
+export function renderError(caught: unknown, request: Request, response: Response, log: Logger): void {
+  const error = toRbeeError(caught);
+  const correlationId = (response.locals.correlationId as string | undefined) ?? randomUUID();
+  logFailure(error, log.with({ correlation_id: correlationId }), request.path);
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  if (error.status === 401) response.setHeader('WWW-Authenticate', 'Bearer');
+  if (error.status === 429 || (error.status === 503 && (error.retryable || error.code === 'QUEUE_FULL'))) {
+    // The details may come from another service: only a number may reach a header.
+    const seconds = Math.ceil(Number(error.details.retry_after_seconds));
+    response.setHeader('Retry-After', String(seconds >= 0 && seconds < 86_400 ? seconds : 1));
+  }
+  const envelope = toErrorEnvelope(error, correlationId);
+  // Readers of the older form look for the slot figures beside the code.
+  const { slots_total, slots_busy } = error.details;
+  const slots = error.code === 'ALL_SLOTS_BUSY' ? { slots_total, slots_busy } : {};
+  response.status(error.status).json({ error: { ...envelope.error, ...slots } });
+}
+
+/** Logs a failed request; failures of the service itself with their stack. */
+export function logFailure(error: RbeeError, log: Logger, path: string): void {
+  const fields = { error_code: error.code, path, status: error.status };
+  if (error.code === 'INTERNAL_ERROR') {
+    log.error({ ...fields, error: error.cause ?? error }, 'a request failed unexpectedly');
+  } else if (error.status === 500) {
+    log.error({ ...fields, error }, `a request failed: ${error.message}`);
+  } else {
+    log.info(fields, `a request failed: ${error.message}`);
+  }
+}
