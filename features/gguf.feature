@@ -64,4 +64,4 @@ Feature: GGUF files
       """
     Then the stream ends with "end"
     And the catalog's size of "file://<home>/.local/share/rbee/models/sized.gguf" is that of "sized.gguf"
-    And the narration "worker_preflight" mentions "4 MB"
+    And the narration "ram_check" mentions "4 MB needed"

@@ -27,7 +27,7 @@ Given('a queen and a hive run', async function (this: RbeeWorld) {
 
 Given('a hive runs whose workers follow this script:', async function (this: RbeeWorld, script: string) {
   const program = this.startScript(
-    ['--import', 'tsx', join(PROJECT, 'features/support/scripted-hive.ts')],
+    ['--import', import.meta.resolve('tsx'), join(PROJECT, 'features/scripted/scripted-hive.ts')],
     [JSON.stringify(JSON.parse(script))],
   );
   await this.waitForHealth(program, `${this.hiveUrl}/v1/health`);

@@ -10,7 +10,7 @@ import {
 } from '@rbee/daemon-kit';
 import { RbeeError, toRbeeError, workerRoutes } from '@rbee/protocol';
 import type { WorkerSettings } from './config.js';
-import { Engine } from './engine/engine.js';
+import type { Engine } from './engine/engine.js';
 import { HiveLink } from './hive-link.js';
 import { toReport } from './hive-report.js';
 import { Jobs } from './jobs.js';
@@ -150,6 +150,8 @@ export class WorkerApp implements Running {
       human: `Loading ${modelRef} on ${on}`,
     });
     try {
+      // Only now: it takes a third of a second, in which the server would not be reachable and the hive would not know of it.
+      const { Engine } = await import('./engine/engine.js');
       const engine = await Engine.load({
         ...{ modelPath, backend, slots, contextSize, log, now: clock.monotonic, signal: this.#loadAbort.signal },
         onProgress: ({ layersLoaded, layersTotal, vramBytes }) =>

@@ -1,5 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { type Call, type Clock, createNarrator, type EventStream, type Narrate, type Timeouts } from '@rbee/daemon-kit';
+import {
+  type Call,
+  type Clock,
+  createNarrator,
+  type EventStream,
+  type Logger,
+  type Narrate,
+  type Timeouts,
+} from '@rbee/daemon-kit';
 import { type GenerationResult, type InferenceEvent, RbeeError, toRbeeError, type workerRoutes } from '@rbee/protocol';
 import type { Engine, Job, Lease } from './engine/engine.js';
 import type { GenerationEnd, GenerationFigures } from './engine/generation.js';
@@ -17,6 +25,7 @@ export interface InferenceParts {
   readonly status: WorkerStatus;
   readonly jobs: Jobs;
   readonly clock: Clock;
+  readonly log: Logger;
   readonly timeouts: Pick<Timeouts, 'inference'>;
 }
 
@@ -146,11 +155,12 @@ async function answerOnce(call: InferCall, { id, lease, running }: Accepted): Pr
   return { job_id: id, ...toFields(await end), text };
 }
 
+/** Each event goes to the log with its own correlation id. */
 function toNarrator(parts: InferenceParts, call: InferCall, id: string, stream: EventStream<InferenceEvent>): Narrate {
   return createNarrator({
     service: 'llm-worker-rbee',
     clock: parts.clock,
-    log: call.log,
+    log: parts.log,
     deliver: (event) => void stream.send(event),
     fields: { job_id: id, worker_id: parts.workerId, model_ref: parts.modelRef, correlation_id: call.correlationId },
   });

@@ -1,15 +1,9 @@
 import type { LoadProgress } from '@rbee/protocol';
 
-const NOTHING_YET: LoadProgress = { stage: 'loading_to_vram', layers_loaded: 0, layers_total: 1, vram_mb: 0 };
-
 /** How far the model is loaded. A follower that is slow misses steps in between, never the last one. */
 export class LoadFeed {
-  #current: LoadProgress = NOTHING_YET;
+  #current: LoadProgress | undefined;
   #wakeFollowers = new Set<() => void>();
-
-  get current(): LoadProgress {
-    return this.#current;
-  }
 
   set(progress: LoadProgress): void {
     this.#current = progress;
@@ -33,8 +27,8 @@ export class LoadFeed {
         signal.throwIfAborted();
         listen();
         const progress = this.#current;
-        yield progress;
-        if (progress.stage !== 'loading_to_vram') return;
+        if (progress) yield progress;
+        if (progress && progress.stage !== 'loading_to_vram') return;
         if (progress === this.#current) await news;
       }
     } finally {

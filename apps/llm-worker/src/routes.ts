@@ -1,11 +1,10 @@
-import { type Handlers, type Logger, Reply, type Timeouts, withTimeout } from '@rbee/daemon-kit';
+import { type Handlers, Reply, type Timeouts, withTimeout } from '@rbee/daemon-kit';
 import { RbeeError, type ReadyStatus, type workerRoutes } from '@rbee/protocol';
 import { type InferenceParts, infer } from './inference.js';
 import type { LoadFeed } from './load-feed.js';
 
 export interface WorkerParts extends InferenceParts {
   readonly feed: LoadFeed;
-  readonly log: Logger;
   readonly startedAt: number;
   readonly timeouts: Pick<Timeouts, 'inference' | 'cancel_ack'>;
   /** Begins the shutdown. */
@@ -30,6 +29,7 @@ export function workerHandlers(parts: WorkerParts): Handlers<typeof workerRoutes
     },
 
     async loadingProgress(call, stream) {
+      stream.open();
       for await (const progress of feed.follow(call.signal)) {
         if (!stream.send(progress)) await stream.drained(call.signal);
       }

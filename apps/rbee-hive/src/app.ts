@@ -76,7 +76,9 @@ export async function createHive(
   try {
     return await startHive(environment, config, installation, log, releasers);
   } catch (error) {
-    log.error({ error, action: 'startup_failed' }, 'the hive could not start');
+    // The terminal gets the error from whoever started the hive, without its stack.
+    const fileOnly = createLogger({ service: SERVICE, level: config.logLevel, destinations: [logFile] });
+    fileOnly.error({ error, action: 'startup_failed' }, 'the hive could not start');
     await releasers.releaseAll();
     throw error;
   }

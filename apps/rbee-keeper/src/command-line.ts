@@ -1,9 +1,10 @@
-import yargs, { type Argv } from 'yargs';
+import yargs, { type Argv, type Options } from 'yargs';
 import type { Command, OptionDefinition, OptionTable } from './command.js';
 import { type CommandEntry, commandTable, groupSummaries } from './command-table.js';
 import { didYouMean } from './did-you-mean.js';
 import { type GlobalOptions, globalOptions } from './global-options.js';
 import { readOptions } from './read-options.js';
+import { renderCommandHelp, renderGroupHelp, renderProgramHelp } from './render-help.js';
 import { UsageError } from './usage-error.js';
 
 /** What a command line asks for. */
@@ -24,23 +25,21 @@ type Parsed = Readonly<Record<string, unknown>> & { readonly _: readonly (string
 export async function readCommandLine(args: readonly string[], columns: number): Promise<Invocation> {
   let chosen: { entry: CommandEntry; command: Command } | undefined;
   let named: CommandEntry | undefined;
-  const parser = createParser(columns, async (entry, inner) => {
+  const parser = createParser(async (entry, inner) => {
     named = entry;
     const command = await entry.load();
     chosen = { entry, command };
-    describeCommand(inner, entry, command);
+    inner.options(toYargsOptions(command.options));
   }).fail((message, error) => {
     throw error instanceof UsageError ? error : toUsageError(message ?? String(error), named);
   });
   const parsed = (await parser.parseAsync(joinDashedValues(args))) as Parsed;
-  if (parsed.help) return { kind: 'help', text: await parser.getHelp() };
   const table = { ...globalOptions, ...chosen?.command.options };
-  if (!chosen && !parsed.version) {
-    if (parsed._.length === 0 && findUnknownFlag(parsed, table) === undefined) {
-      return { kind: 'help', text: await parser.getHelp() };
-    }
-    throw explainMissingCommand(parsed, table);
+  const [noun] = parsed._.map(String);
+  if (parsed.help || (noun === undefined && !parsed.version && findUnknownFlag(parsed, table) === undefined)) {
+    return { kind: 'help', text: renderHelp(chosen, noun, columns) };
   }
+  if (!chosen && !parsed.version) throw explainMissingCommand(parsed, table);
   const flag = findUnknownFlag(parsed, table);
   if (flag !== undefined) throw explainUnknownFlag(flag, table, named);
   if (parsed.version) return { kind: 'version', json: parsed.json === true };
@@ -62,13 +61,14 @@ export function joinDashedValues(args: readonly string[]): string[] {
   for (const arg of args) {
     const previous = joined.at(-1);
     const isValue = /^-\S*\s/.test(arg) && !/^--[\w-]+=/.test(arg);
-    if (isValue && previous !== undefined && /^--[\w-]+$/.test(previous)) joined[joined.length - 1] = `${previous}=${arg}`;
+    if (isValue && previous !== undefined && /^--[\w-]+$/.test(previous))
+      joined[joined.length - 1] = `${previous}=${arg}`;
     else joined.push(arg);
   }
   return joined;
 }
 
-function createParser(columns: number, load: (entry: CommandEntry, inner: Argv) => Promise<void>): Argv {
+function createParser(load: (entry: CommandEntry, inner: Argv) => Promise<void>): Argv {
   const outer = yargs()
     .scriptName('rbee-keeper')
     .detectLocale(false)
@@ -85,22 +85,16 @@ function createParser(columns: number, load: (entry: CommandEntry, inner: Argv) 
       'parse-positional-numbers': false,
       'short-option-groups': false,
     })
-    .usage('Run language models on the machines you own.\n\nUsage: $0 <command> [options]')
-    .example('$0 infer --prompt "write a short story"', 'One answer from the model that comes with rbee')
-    .example('$0 chat', 'A conversation')
-    .epilogue('Help for one command: rbee-keeper <command> --help')
-    .wrap(Math.min(Math.max(columns, 60), 110));
-  addOptions(outer, globalOptions, 'Options of every command:');
-  outer.alias('help', 'h');
-  for (const entry of commandTable) {
-    if (entry.path.length === 1) outer.command(entry.path[0], entry.summary, (inner) => load(entry, inner).then(() => inner));
-  }
+    .options(toYargsOptions(globalOptions))
+    .alias('help', 'h');
+  const register = (parser: Argv, name: string, entry: CommandEntry) =>
+    parser.command(name, entry.summary, (inner) => load(entry, inner).then(() => inner));
+  for (const entry of commandTable) if (entry.path.length === 1) register(outer, entry.path[0], entry);
   for (const [noun, summary] of Object.entries(groupSummaries)) {
     outer.command(noun, summary, (group) => {
-      group.usage(`${summary}.\n\nUsage: $0 ${noun} <command> [options]`);
       for (const entry of commandTable) {
         const [first, verb] = entry.path;
-        if (first === noun && verb) group.command(verb, entry.summary, (inner) => load(entry, inner).then(() => inner));
+        if (first === noun && verb) register(group, verb, entry);
       }
       return group;
     });
@@ -108,29 +102,26 @@ function createParser(columns: number, load: (entry: CommandEntry, inner: Argv) 
   return outer;
 }
 
-function describeCommand(inner: Argv, entry: CommandEntry, command: Command): void {
-  inner.usage(`${entry.summary}.\n\nUsage: $0 ${entry.usage}`);
-  addOptions(inner, command.options, 'Options:');
-  for (const [line, does] of command.examples) inner.example(line, does);
-  inner.epilogue(command.notes ?? '');
+function toYargsOptions(table: OptionTable): Record<string, Options> {
+  return Object.fromEntries(Object.entries(table).map(([name, option]) => [name, toYargsOption(option)]));
 }
 
-function addOptions(parser: Argv, table: OptionTable, group: string): void {
-  for (const [name, option] of Object.entries(table)) {
-    parser.option(name, {
-      describe: option.describe,
-      group,
-      ...yargsType(option),
-      ...(option.default === undefined ? {} : { default: option.default }),
-    });
-  }
-}
-
-function yargsType(option: OptionDefinition): object {
+function toYargsOption(option: OptionDefinition): Options {
   if (option.type === 'boolean') return { type: 'boolean' };
   if (option.type === 'list') return { type: 'array', string: true, requiresArg: true };
-  if (option.type === 'number') return { type: 'number', requiresArg: true };
-  return { type: 'string', requiresArg: true };
+  const type = option.type === 'number' ? 'number' : 'string';
+  return { type, requiresArg: true, ...(option.default === undefined ? {} : { default: option.default }) };
+}
+
+function renderHelp(
+  chosen: { entry: CommandEntry; command: Command } | undefined,
+  noun: string | undefined,
+  columns: number,
+): string {
+  if (chosen) return renderCommandHelp(chosen.entry, chosen.command, columns);
+  return noun !== undefined && Object.hasOwn(groupSummaries, noun)
+    ? renderGroupHelp(noun, columns)
+    : renderProgramHelp(columns);
 }
 
 function toUsageError(message: string, entry: CommandEntry | undefined): UsageError {

@@ -5,6 +5,8 @@ export interface OptionDefinition {
   /** `duration` is written as 500ms, 30s or 5m and read as milliseconds; `list` may be repeated. */
   readonly type: 'string' | 'number' | 'boolean' | 'duration' | 'list';
   readonly describe: string;
+  /** What stands for the value in the help, for example FILE. */
+  readonly value?: string;
   readonly required?: true;
   readonly default?: string | number;
 }
@@ -32,7 +34,7 @@ export type OptionValues<T extends OptionTable> = {
 
 export interface Command<T extends OptionTable = OptionTable> {
   readonly options: T;
-  /** Command lines with what they do. */
+  /** Whole command lines with what they do. */
   readonly examples: readonly (readonly [string, string])[];
   /** Facts that belong below the flags in the help. */
   readonly notes?: string;

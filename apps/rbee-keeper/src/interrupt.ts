@@ -1,5 +1,5 @@
-import { RbeeError } from '@rbee/protocol';
 import type { SignalSource } from '@rbee/daemon-kit';
+import { RbeeError } from '@rbee/protocol';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -14,7 +14,7 @@ export class Interrupt {
   readonly forced: Promise<void>;
 
   constructor(signals: SignalSource) {
-    let force = () => {};
+    let force: () => void = () => undefined;
     this.forced = new Promise((resolve) => {
       force = resolve;
     });

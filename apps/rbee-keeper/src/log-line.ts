@@ -27,7 +27,9 @@ function parseEntry(line: string): Record<string, unknown> | undefined {
   if (!line.startsWith('{')) return undefined;
   try {
     const entry: unknown = JSON.parse(line);
-    return typeof entry === 'object' && entry !== null && 'msg' in entry ? (entry as Record<string, unknown>) : undefined;
+    return typeof entry === 'object' && entry !== null && 'msg' in entry
+      ? (entry as Record<string, unknown>)
+      : undefined;
   } catch {
     // Whatever is not a whole JSON line is shown as it is.
     return undefined;

@@ -31,6 +31,7 @@ export class Output {
   #quiet = false;
   #transient = false;
   #midLine = false;
+  #saidSinceText = false;
 
   constructor(env: KeeperEnvironment, options: OutputOptions) {
     this.json = options.json;
@@ -49,6 +50,11 @@ export class Output {
     return this.#broken.signal;
   }
 
+  /** Whether the reader of standard output has gone, as `head` does when it has seen enough. */
+  get hasLostReader(): boolean {
+    return this.broken.aborted && (this.broken.reason as RbeeError).code === 'CANCELLED';
+  }
+
   /** Whether a person watches standard error. */
   get isTerminal(): boolean {
     return this.#stderr.isTTY === true;
@@ -61,7 +67,8 @@ export class Output {
 
   /** Width of the terminal behind standard error. */
   get columns(): number {
-    return this.#stderr.columns ?? 80;
+    // A terminal that does not tell its width reports 0.
+    return this.#stderr.columns || 80;
   }
 
   /** Drops narration and progress from now on; errors still come through. */
@@ -85,6 +92,8 @@ export class Output {
   text(piece: string): boolean {
     if (piece === '') return true;
     this.clearTransient();
+    if (this.#saidSinceText) this.separate();
+    this.#saidSinceText = false;
     this.#midLine = this.isResultTerminal && !piece.endsWith('\n');
     return this.#stdout.write(this.isResultTerminal ? toPrintable(piece) : piece);
   }
@@ -113,8 +122,27 @@ export class Output {
       this.#midLine = false;
     }
     const { dim, yellow, red } = this.palette;
-    const paint = level === 'warn' ? yellow : level === 'error' ? red : level === 'debug' ? dim : (line: string) => line;
+    const paint =
+      level === 'warn' ? yellow : level === 'error' ? red : level === 'debug' ? dim : (line: string) => line;
     this.#writeAside(`${dim(`[${toPrintableLine(actor)}]`)} ${paint(toPrintableLine(text))}\n`);
+    this.#saidSinceText = true;
+  }
+
+  /** Narration that stays only until something else comes, on a terminal; elsewhere a line like any other. */
+  sayForNow(actor: string, text: string): void {
+    if (!this.isTerminal || this.verbose) return this.say(actor, text);
+    const line = toPrintableLine(`[${actor}] ${text}`).slice(0, this.columns - 1);
+    this.transient(this.palette.dim(line));
+  }
+
+  /** An empty line between narration and text, where one terminal shows both. */
+  separate(): void {
+    if (!this.#quiet && this.isTerminal && this.isResultTerminal) this.#writeAside('\n');
+  }
+
+  /** A pale line on standard error, such as the figures of an answer. */
+  remark(text: string): void {
+    if (!this.#quiet) this.#writeAside(`${this.palette.dim(toPrintableLine(text))}\n`);
   }
 
   /** Text on standard error that is laid out already: an error block, a hint. Also when narration is muted. */

@@ -6,9 +6,9 @@ import { renderUsageError, UsageError, usageErrorToJson } from './usage-error.js
 /** Runs one command line and resolves to its exit code: 0 done, 1 failed, 2 not understood, 130 interrupted. */
 export async function runProgram(env: KeeperEnvironment): Promise<number> {
   try {
-    const invocation = await readCommandLine(env.args, env.stdout.columns ?? 100);
+    const invocation = await readCommandLine(env.args, env.stdout.columns || 100);
     if (invocation.kind === 'help') {
-      env.stdout.write(`${invocation.text}\n`);
+      env.stdout.write(invocation.text);
       return 0;
     }
     if (invocation.kind === 'version') {

@@ -89,12 +89,16 @@ function readConfigFile(path: string): Record<string, unknown> {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new RbeeError('CONFIG_INVALID', `the configuration file ${path} cannot be read`, {
-      details: { file: path, cause: (cause as NodeJS.ErrnoException).code },
-      suggestion: 'check the path that --config or RBEE_CONFIG gives',
-      cause,
-    });
+  } catch (error) {
+    throw toFileError(path, error as NodeJS.ErrnoException);
   }
   return parseConfigFile(path, text);
+}
+
+function toFileError(path: string, cause: NodeJS.ErrnoException): RbeeError {
+  return new RbeeError('CONFIG_INVALID', `the configuration file ${path} cannot be read (${cause.code})`, {
+    details: { file: path, cause: cause.code },
+    suggestion: 'check the path that --config or RBEE_CONFIG gives',
+    cause,
+  });
 }

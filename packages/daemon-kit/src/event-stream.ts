@@ -3,6 +3,8 @@ import type { Response } from 'express';
 import type { Clock } from './clock.js';
 import { whenDrained } from './drained.js';
 
+const TERMINAL_STAGES: ReadonlySet<string | undefined> = new Set(['ready', 'complete', 'error']);
+
 /** The writing end of a server-sent event stream: one write per event, one terminal event, then `[DONE]`. */
 export class EventStream<E = unknown> {
   readonly #response: Response;
@@ -49,7 +51,8 @@ export class EventStream<E = unknown> {
   /** Sends one event. Returns false when the reader is behind: then await `drained` before the next. */
   send(event: E, id?: string): boolean {
     const { type, stage } = event as { type?: string; stage?: string };
-    const terminal = type === 'end' || type === 'error' || stage === 'ready' || stage === 'error';
+    // The stage of a named event says nothing about its stream.
+    const terminal = this.#unnamed ? TERMINAL_STAGES.has(stage) : type === 'end' || type === 'error';
     return this.sendFrame(
       encodeSse({ event: this.#unnamed ? undefined : type, data: JSON.stringify(event), id }),
       terminal,

@@ -29,7 +29,7 @@ export async function listen(
     });
   });
   // A connection that cannot be accepted, for example for want of file descriptors, must not end the service.
-  server.on('error', (error) => process.emitWarning(error));
+  server.on('error', (error) => process.emitWarning(error.message, 'ServerWarning'));
   let closing = false;
   // Node.js itself keeps a connection that becomes idle after `close` until its keep-alive time has passed.
   server.on('request', (_request, response) => {

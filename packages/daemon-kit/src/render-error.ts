@@ -33,11 +33,26 @@ export function renderError(caught: unknown, request: Request, response: Respons
     const seconds = Math.ceil(Number(error.details.retry_after_seconds));
     response.setHeader('Retry-After', String(seconds >= 0 && seconds < 86_400 ? seconds : 1));
   }
-  const envelope = toErrorEnvelope(error, correlationId);
+  const sound = isJson(error.details) ? error : withoutDetails(error);
+  const envelope = toErrorEnvelope(sound, correlationId);
   // Readers of the older form look for the slot figures beside the code.
-  const { slots_total, slots_busy } = error.details;
+  const { slots_total, slots_busy } = sound.details;
   const slots = error.code === 'ALL_SLOTS_BUSY' ? { slots_total, slots_busy } : {};
   response.status(error.status).json({ error: { ...envelope.error, ...slots } });
+}
+
+/** Details that are not JSON are a mistake of the thrower; the code must come through nevertheless. */
+function withoutDetails({ code, message, retryable }: RbeeError): RbeeError {
+  return new RbeeError(code, message, { retryable });
+}
+
+function isJson(value: unknown): boolean {
+  try {
+    return JSON.stringify(value) !== undefined;
+  } catch {
+    // A ring or a BigInt: the answer to the question, not a failure.
+    return false;
+  }
 }
 
 /** Logs a failed request; failures of the service itself with their stack. */

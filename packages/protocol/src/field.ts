@@ -29,6 +29,27 @@ export function acceptAliases<T extends z.ZodType>(aliases: Record<string, strin
   }, schema);
 }
 
+/** Reports a field of a body as wrong. */
+export type Refuse = (field: string, message: string) => void;
+
+/** Adds a check of several fields at once. It sees the body as it came and runs also when single fields are wrong, so that everything is reported. */
+export function checkTogether<T extends z.ZodType>(
+  schema: T,
+  check: (body: Readonly<Record<string, unknown>>, refuse: Refuse) => void,
+) {
+  const together = z.unknown().superRefine((body, context) => {
+    if (typeof body !== 'object' || body === null || Array.isArray(body)) return;
+    check(body as Record<string, unknown>, (field, message) =>
+      context.addIssue({ code: 'custom', path: [field], message }),
+    );
+  });
+  // Both sides of an intersection are always run; what this side returns adds nothing to the other one's result.
+  return z.intersection(
+    schema,
+    together.transform(() => ({})),
+  );
+}
+
 /** A check that reports its own error code and a machine-readable reason; the rejected value is never echoed. */
 export function rejectWith<T>(code: ErrorCode, message: string, findReason: (value: T) => string | undefined) {
   return (value: T, context: z.core.$RefinementCtx<T>) => {

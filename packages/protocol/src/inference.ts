@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { acceptAliases, optional, withDefault } from './field.js';
+import { acceptAliases, checkTogether, optional, type Refuse, withDefault } from './field.js';
 import { jobIdSchema } from './identifiers.js';
 import { narrationSchema } from './narration.js';
 
@@ -24,22 +24,11 @@ export const inputFields = {
   template: withDefault(z.enum(['auto', 'none']), 'auto'),
 };
 
-/** Lets a check of the whole body run also when single fields are wrong, so that everything is reported at once. */
-export const alwaysChecked = {
-  when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null && !Array.isArray(value),
-};
-
-/** Adds the check that exactly one of `prompt` and `messages` is given. */
-export function requireOneInput(
-  body: { prompt?: string | undefined; messages?: Message[] | undefined; template: 'auto' | 'none' },
-  context: z.core.$RefinementCtx,
-): void {
-  if ((body.prompt === undefined) === (body.messages === undefined)) {
-    context.addIssue({ code: 'custom', path: ['prompt'], message: 'give exactly one of prompt and messages' });
-  }
-  if (body.messages && body.template === 'none') {
-    context.addIssue({ code: 'custom', path: ['template'], message: 'messages need the chat template: use "auto"' });
-  }
+/** Exactly one of `prompt` and `messages` is given, and messages have their template. */
+export function requireOneInput(body: Readonly<Record<string, unknown>>, refuse: Refuse): void {
+  const { prompt, messages, template } = body;
+  if ((prompt == null) === (messages == null)) refuse('prompt', 'give exactly one of prompt and messages');
+  if (messages != null && template === 'none') refuse('template', 'messages need the chat template: use "auto"');
 }
 
 /** Fields that decide how the next token is chosen; all optional. */
@@ -81,8 +70,8 @@ export type Resume = z.output<typeof resumeSchema>;
 /** Body of `POST /v1/inference` of a worker. */
 export const inferenceRequestSchema = acceptAliases(
   { request_id: 'job_id' },
-  z
-    .object({
+  checkTogether(
+    z.object({
       job_id: optional(jobIdSchema),
       ...inputFields,
       /** 0 is greedy. */
@@ -90,8 +79,9 @@ export const inferenceRequestSchema = acceptAliases(
       ...samplingFields,
       stream: withDefault(z.boolean(), true),
       resume: optional(resumeSchema),
-    })
-    .superRefine(requireOneInput, alwaysChecked),
+    }),
+    requireOneInput,
+  ),
 );
 export type InferenceRequest = z.output<typeof inferenceRequestSchema>;
 export type InferenceRequestInput = z.input<typeof inferenceRequestSchema>;

@@ -47,7 +47,7 @@ const noise = fc.constantFrom(
   'retry: soon\n',
 );
 
-/** What a reader sees of an event: a leading byte order mark belongs to the stream, `[DONE]` to its end. */
+/** `[DONE]` ends a stream and is no message of it. */
 const isPlain = ({ data }: SseMessage) => data !== '[DONE]';
 
 describe('a written stream is read back', () => {

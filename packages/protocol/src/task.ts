@@ -1,8 +1,7 @@
 import { z } from 'zod';
-import { acceptAliases, optional, withDefault } from './field.js';
+import { acceptAliases, checkTogether, optional, withDefault } from './field.js';
 import { backendSchema, deviceSchema, jobIdSchema, nodeNameSchema } from './identifiers.js';
 import {
-  alwaysChecked,
   endEventSchema,
   errorEventSchema,
   inputFields,
@@ -19,8 +18,8 @@ import { progressEventSchema, workerStateSchema } from './worker.js';
 /** Body of `POST /v2/tasks`. */
 export const taskRequestSchema = acceptAliases(
   { request_id: 'job_id', model_ref: 'model' },
-  z
-    .object({
+  checkTogether(
+    z.object({
       job_id: optional(jobIdSchema),
       /** Left out: the queen places the task. */
       node: optional(nodeNameSchema),
@@ -33,8 +32,9 @@ export const taskRequestSchema = acceptAliases(
       /** Becomes the deadline of the whole task. */
       timeout_seconds: optional(z.number().gt(0).max(86_400)),
       stream: withDefault(z.boolean(), true),
-    })
-    .superRefine(requireOneInput, alwaysChecked),
+    }),
+    requireOneInput,
+  ),
 );
 export type TaskRequest = z.output<typeof taskRequestSchema>;
 export type TaskRequestInput = z.input<typeof taskRequestSchema>;

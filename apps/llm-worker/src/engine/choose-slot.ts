@@ -19,7 +19,7 @@ const LOSS_OF_LATEST = 0.25;
  */
 export function chooseSlot(promptTokens: number, slots: readonly SlotView[]): number | undefined {
   const free = slots.map((slot, index) => ({ ...slot, index })).filter((slot) => slot.free);
-  const byAge = [...free].sort((a, b) => b.lastUsed - a.lastUsed);
+  const byAge = [...free].sort((a, b) => b.lastUsed - a.lastUsed || b.index - a.index);
   let best: { index: number; cost: number } | undefined;
   for (const [rank, slot] of byAge.entries()) {
     const lost = slot.cached - slot.prefix;

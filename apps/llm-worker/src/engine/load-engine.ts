@@ -54,10 +54,12 @@ export async function loadModel(options: LoadOptions): Promise<LoadedModel> {
   const tap = new EngineLogTap(log);
   signal?.throwIfAborted();
   const llama = await startBackend(backend, tap);
-  let layersLoaded = 0;
+  let layersLoaded = -1;
   const report = (fraction: number): void => {
-    layersLoaded = Math.max(layersLoaded, Math.floor(fraction * file.layers));
-    const vramBytes = backend === 'cpu' ? 0 : Math.round((file.bytes * layersLoaded) / file.layers);
+    const layers = Math.floor(fraction * file.layers);
+    if (layers <= layersLoaded) return;
+    layersLoaded = layers;
+    const vramBytes = backend === 'cpu' ? 0 : Math.round((file.bytes * layers) / file.layers);
     options.onProgress?.({ layersLoaded, layersTotal: file.layers, vramBytes });
   };
   try {

@@ -175,8 +175,10 @@ export class LiveNode {
 
   async #provide(): Promise<void> {
     const found = await this.link.findHive(this.#closed.signal);
-    const health =
-      found ?? (await this.link.startHive((spoken) => this.#audience.forEach((narrate) => narrate(spoken))));
+    const tellAll: Narrate = (spoken) => {
+      for (const narrate of this.#audience) narrate(spoken);
+    };
+    const health = found ?? (await this.link.startHive(tellAll));
     checkHiveVersion(this.name, health.version);
     await this.connect();
   }

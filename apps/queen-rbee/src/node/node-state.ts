@@ -29,6 +29,7 @@ export class NodeState {
   replace({ workers, models, backends, resources }: Snapshot): void {
     this.clear();
     for (const worker of workers) this.keepWorker(worker);
+    for (const id of this.#keys.keys()) if (!this.#workers.has(id)) this.#keys.delete(id);
     for (const model of models) this.#models.set(model.id, model);
     this.backends = backends;
     this.resources = resources;

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { inspectModelFiles } from '../gguf/model-files.js';
 import type { ModelRow } from './schema.js';
 
 /** A larger file takes seconds and more to read: its digest stays unknown until somebody needs it. */
 const MAX_DIGEST_BYTES = 64 * 1024 * 1024;
+const DIGEST_BLOCK_BYTES = 256 * 1024;
 
 type FileColumns = Omit<
   ModelRow,
@@ -42,8 +42,18 @@ export function slugOf(path: string, quantization: string | null): string {
   return suffix === '' || name.includes(suffix) ? name : `${name}-${suffix}`;
 }
 
+/** Read through one buffer: the garbage of a stream would stay with the hive as resident memory. */
 async function digestOf(path: string): Promise<string> {
   const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return hash.digest('hex');
+  const block = Buffer.allocUnsafe(DIGEST_BLOCK_BYTES);
+  const file = await open(path, 'r');
+  try {
+    for (;;) {
+      const { bytesRead } = await file.read(block, 0, block.length);
+      if (bytesRead === 0) return hash.digest('hex');
+      hash.update(block.subarray(0, bytesRead));
+    }
+  } finally {
+    await file.close();
+  }
 }

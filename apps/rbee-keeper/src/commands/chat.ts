@@ -8,10 +8,10 @@ export const chatCommand = defineCommand({
     ...taskOptions,
   },
   examples: [
-    ['$0 chat', 'Talk to the model that comes with rbee'],
-    ['$0 chat --system "Answer in one sentence."', 'With an instruction'],
-    ['$0 chat --model ./mistral-7b.Q4_K_M.gguf', 'Talk to a model file'],
-    ["printf 'hello\\nand again\\n' | $0 chat --json", 'Every line is a turn; one JSON object per answer'],
+    ['rbee-keeper chat', 'Talk to the model that comes with rbee'],
+    ['rbee-keeper chat --system "Answer in one sentence."', 'With an instruction'],
+    ['rbee-keeper chat --model ./mistral-7b.Q4_K_M.gguf', 'Talk to a model file'],
+    ["printf 'hello\\nand again\\n' | rbee-keeper chat --json", 'Every line is a turn; one JSON object per answer'],
   ],
   notes:
     'Type /help in the conversation for its commands. A text of several lines stands between two lines of """,\n' +

@@ -2,15 +2,15 @@ import { defineCommand } from '../command.js';
 
 export const logsCommand = defineCommand({
   options: {
-    node: { type: 'string', describe: 'Node whose log is shown', default: 'localhost' },
+    node: { type: 'string', value: 'NODE', describe: 'Node whose log is shown', default: 'localhost' },
     follow: { type: 'boolean', describe: 'Stay, and show lines as they are written' },
     lines: { type: 'number', describe: 'How many of the newest lines come first (default 100)' },
-    worker: { type: 'string', describe: 'Lines of this worker only' },
+    worker: { type: 'string', value: 'ID', describe: 'Lines of this worker only' },
   },
   examples: [
-    ['$0 logs', 'The newest lines of this machine'],
-    ['$0 logs --node workstation --follow', 'Everything that happens on workstation, until Ctrl+C'],
-    ['$0 logs --worker worker-7f3c0a1e --lines 20', 'The newest lines of one worker'],
+    ['rbee-keeper logs', 'The newest lines of this machine'],
+    ['rbee-keeper logs --node workstation --follow', 'Everything that happens on workstation, until Ctrl+C'],
+    ['rbee-keeper logs --worker worker-7f3c0a1e --lines 20', 'The newest lines of one worker'],
   ],
   notes: 'On a terminal lines are laid out for reading; in a pipe, and with --json, they are JSON lines.',
   async run(options, context) {

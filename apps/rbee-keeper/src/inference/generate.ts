@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { type EndEvent, isRbeeError, RbeeError, type TaskRequestInput } from '@rbee/protocol';
+import { type EndEvent, isRbeeError, RbeeError } from '@rbee/protocol';
 import type { CommandContext } from '../command-context.js';
 import type { QueenClient } from '../queen/queen-client.js';
 import { AnswerWriter } from './answer-writer.js';
 import { savePartialResult } from './partial-result.js';
 import { runTask } from './run-task.js';
 import { TaskView } from './task-view.js';
+import type { TaskToSend } from './to-task-request.js';
 
 /** A whole answer with its figures. */
 export interface Answer {
@@ -18,17 +19,10 @@ export interface Answer {
   readonly workerId: string | undefined;
 }
 
-/** The text that had come when a task failed or was canceled. */
-export class CutShort extends Error {
-  override readonly name = 'CutShort';
-
-  constructor(
-    override readonly cause: unknown,
-    readonly text: string,
-  ) {
-    super('the answer was cut short', { cause });
-  }
-}
+/** How a task went: its answer, or the error and the text that had come before it. */
+export type Outcome =
+  | { readonly answer: Answer }
+  | { readonly answer: undefined; readonly error: unknown; readonly text: string };
 
 /** A fresh id for a task, so that the keeper can cancel it before the queen has answered. */
 export function newJobId(): string {
@@ -36,23 +30,24 @@ export function newJobId(): string {
 }
 
 /**
- * Runs one task and prints its text as it comes. A failure is thrown as CutShort, with the text so far and the error;
- * when tokens had come, the error tells how many and names the file in which the text was kept.
+ * Runs one task and prints its text as it comes. The error of a task that fails after tokens had come tells how many, and
+ * names the file in which the text was kept. Ends with the signal's reason when that is aborted, or with that of the
+ * broken standard output. With `isBrief` narration does not stay on the terminal.
  */
 export async function generate(
-  context: Pick<CommandContext, 'env' | 'output' | 'settings'>,
+  { env, output, settings }: Pick<CommandContext, 'env' | 'output' | 'settings'>,
   queen: QueenClient,
-  request: TaskRequestInput & { job_id?: string | null | undefined },
+  request: TaskToSend,
   signal: AbortSignal,
-): Promise<Answer> {
-  const { env, output, settings } = context;
-  const jobId = request.job_id ?? newJobId();
+  isBrief = false,
+): Promise<Outcome> {
+  const jobId = request.job_id;
   const correlationId = randomUUID();
   const stopped = AbortSignal.any([signal, output.broken]);
   const writer = new AnswerWriter(output, !output.json);
-  const view = new TaskView(output, writer, env.clock, stopped);
+  const view = new TaskView(output, writer, env.clock, stopped, isBrief);
   try {
-    const end = await runTask(queen, { ...request, job_id: jobId }, {
+    const end = await runTask(queen, request, {
       clock: env.clock,
       variables: env.variables,
       jobId,
@@ -63,11 +58,12 @@ export async function generate(
     });
     writer.end();
     const { node, model, workerId } = view;
-    return { text: writer.text, end, jobId, correlationId, node, model, workerId };
-  } catch (error) {
+    return { answer: { text: writer.text, end, jobId, correlationId, node, model, workerId } };
+  } catch (failure) {
     writer.cutShort();
-    const failed = stopped.aborted ? error : keepPartial(error, writer.text, view.tokens, { env, jobId, request });
-    throw new CutShort(failed, writer.text);
+    const { text } = writer;
+    const error = stopped.aborted ? failure : keepPartial(failure, text, view.tokens, { env, request });
+    return { answer: undefined, error, text };
   }
 }
 
@@ -75,13 +71,13 @@ function keepPartial(
   error: unknown,
   text: string,
   tokens: number,
-  { env, jobId, request }: { env: CommandContext['env']; jobId: string; request: TaskRequestInput },
+  { env, request }: { env: CommandContext['env']; request: TaskToSend },
 ): unknown {
   if (!isRbeeError(error) || tokens === 0) return error;
   const progress = request.max_tokens == null ? `${tokens} tokens` : `${tokens} / ${request.max_tokens} tokens`;
   const partial: Record<string, unknown> = { tokens: progress };
   try {
-    partial.saved_as = savePartialResult(env.tmpdir, jobId, text);
+    partial.saved_as = savePartialResult(env.tmpdir, request.job_id, text);
   } catch (cause) {
     partial.not_saved = (cause as NodeJS.ErrnoException).code ?? 'unknown cause';
   }

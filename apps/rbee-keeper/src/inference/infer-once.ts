@@ -1,5 +1,6 @@
 import type { CommandContext } from '../command-context.js';
-import { type Answer, CutShort, generate, newJobId } from './generate.js';
+import { answerToJson } from './answer-json.js';
+import { generate, newJobId } from './generate.js';
 import { toModelRef } from './model-argument.js';
 import { type InputSource, readInput } from './read-input.js';
 import { renderSummary } from './summary.js';
@@ -20,19 +21,11 @@ export async function inferOnce(options: InferOptions, source: InputSource, cont
   toTaskRequest(options, { prompt: '?' }, fixed);
   const input = await readInput(source, env, interrupt.signal);
   const request = toTaskRequest(options, input, fixed);
-  try {
-    await context.withQueen(async (queen) => {
-      const answer = await generate(context, queen, request, interrupt.signal);
-      if (output.json) output.object(answerToJson(answer));
-      output.say('inference-backend', renderSummary(answer.end));
-    });
-  } catch (error) {
-    throw error instanceof CutShort ? error.cause : error;
-  }
-}
-
-/** An answer for programs: ids, text, and the figures of the end event. */
-export function answerToJson({ text, end, jobId, correlationId, node, model, workerId }: Answer): object {
-  const { type: _type, ...figures } = end;
-  return { job_id: jobId, correlation_id: correlationId, node, model, worker_id: workerId, text, ...figures };
+  await context.withQueen(async (queen) => {
+    const outcome = await generate(context, queen, request, interrupt.signal);
+    if (!outcome.answer) throw outcome.error;
+    if (output.json) output.object(answerToJson(outcome.answer));
+    output.separate();
+    output.say('inference-backend', renderSummary(outcome.answer.end));
+  });
 }

@@ -56,27 +56,27 @@ async function readText(
   env: Pick<KeeperEnvironment, 'cwd' | 'stdin'>,
   signal: AbortSignal,
 ): Promise<string> {
-  const name = nameOf(file);
   const source: Readable = file === '-' ? env.stdin : createReadStream(resolve(env.cwd, file));
-  let bytes: Buffer;
   try {
-    bytes = await orAborted(readAll(source), signal);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (cause === signal.reason || typeof code !== 'string' || !/^E[A-Z]+$/.test(code)) throw cause;
-    throw new RbeeError('INVALID_REQUEST', `${flag}: ${name} ${explain(code)}`, {
-      details: { file, cause: code },
-      suggestion: `check the path given with ${flag}`,
-      cause,
-    });
+    const bytes = await orAborted(readAll(source), signal);
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw signal.aborted ? signal.reason : toReadError(error, file, flag);
   } finally {
     source.destroy();
   }
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new RbeeError('INVALID_REQUEST', `${flag}: ${name} is not text in UTF-8`, { details: { file }, cause });
-  }
+}
+
+/** What the system or the decoder has against a file, in words; any other error as it is. */
+function toReadError(cause: unknown, file: string, flag: string): unknown {
+  const { code } = cause as NodeJS.ErrnoException;
+  const why = code === 'ERR_ENCODING_INVALID_ENCODED_DATA' ? 'is not text in UTF-8' : explain(code);
+  if (why === undefined) return cause;
+  return new RbeeError('INVALID_REQUEST', `${flag}: ${nameOf(file)} ${why}`, {
+    details: { file },
+    suggestion: `check the path given with ${flag}`,
+    cause,
+  });
 }
 
 async function readAll(source: Readable): Promise<Buffer> {
@@ -122,11 +122,9 @@ function nameOf(file: string): string {
   return file === '-' ? 'standard input' : file;
 }
 
-function explain(code: string): string {
-  const why: Record<string, string> = {
-    ENOENT: 'does not exist',
-    EISDIR: 'is a folder',
-    EACCES: 'may not be read by this user',
-  };
-  return why[code] ?? `cannot be read (${code})`;
+function explain(code: string | undefined): string | undefined {
+  if (code === 'ENOENT') return 'does not exist';
+  if (code === 'EISDIR') return 'is a folder';
+  if (code === 'EACCES') return 'may not be read by this user';
+  return code !== undefined && /^E[A-Z]+$/.test(code) ? `cannot be read (${code})` : undefined;
 }

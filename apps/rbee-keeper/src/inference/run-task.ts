@@ -1,4 +1,4 @@
-import { type Clock, type IncomingStream, retry, type RetryContext } from '@rbee/daemon-kit/client';
+import { type Clock, type IncomingStream, type RetryContext, retry } from '@rbee/daemon-kit/client';
 import {
   type EndEvent,
   fromErrorEvent,

@@ -2,12 +2,18 @@ import type { OptionTable, OptionValues } from '../command.js';
 
 /** Flags that say what a task runs on and how tokens are chosen; `infer` and `chat` share them. */
 export const taskOptions = {
-  node: { type: 'string', describe: 'Node to run on; left out: the queen chooses' },
+  node: { type: 'string', value: 'NODE', describe: 'Node to run on; left out: the queen chooses' },
   model: {
     type: 'string',
+    value: 'REF',
     describe: 'Model: hf:ORG/REPO[:VARIANT], a GGUF file, or builtin:honeycomb (the default)',
   },
-  backend: { type: 'string', describe: 'cpu, cuda, metal or vulkan; never replaced by another', default: 'cpu' },
+  backend: {
+    type: 'string',
+    value: 'NAME',
+    describe: 'cpu, cuda, metal or vulkan; never replaced by another',
+    default: 'cpu',
+  },
   device: { type: 'number', describe: 'Device of the backend, counted from 0; left out: the best one' },
   'max-tokens': { type: 'number', describe: 'Longest answer; left out: until the model ends' },
   temperature: { type: 'number', describe: '0 (always the likeliest token) to 2', default: 0.7 },

@@ -10,18 +10,23 @@ export class TaskView {
   readonly #writer: AnswerWriter;
   readonly #progress: ProgressDisplay;
   readonly #signal: AbortSignal;
+  readonly #isBrief: boolean;
   /** Tokens that have come so far. */
   tokens = 0;
   node: string | undefined;
   model: string | undefined;
   workerId: string | undefined;
 
-  /** `signal` ends the wait for a reader of standard output that does not read. */
-  constructor(output: Output, writer: AnswerWriter, clock: Clock, signal: AbortSignal) {
+  /**
+   * `signal` ends the wait for a reader of standard output that does not read. With `isBrief` narration stays only until
+   * something else comes.
+   */
+  constructor(output: Output, writer: AnswerWriter, clock: Clock, signal: AbortSignal, isBrief: boolean) {
     this.#output = output;
     this.#writer = writer;
     this.#progress = new ProgressDisplay(output, clock);
     this.#signal = signal;
+    this.#isBrief = isBrief;
   }
 
   /** Shows one event; resolves when the next one may come. */
@@ -33,7 +38,9 @@ export class TaskView {
         if (!this.#writer.write(event.t)) await output.drained(this.#signal);
         return;
       case 'narration':
-        return output.say(event.actor, event.human, event.level);
+        return this.#isBrief && (event.level ?? 'info') === 'info'
+          ? output.sayForNow(event.actor, event.human)
+          : output.say(event.actor, event.human, event.level);
       case 'progress':
         return this.#progress.update(event);
       case 'queued':

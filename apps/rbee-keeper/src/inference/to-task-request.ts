@@ -2,6 +2,9 @@ import { RbeeError, type TaskRequestInput, taskRequestSchema, toValidationError 
 import type { TaskInput } from './read-input.js';
 import type { TaskOptions } from './task-options.js';
 
+/** A task with the id that the keeper gave it. */
+export type TaskToSend = TaskRequestInput & { readonly job_id: string };
+
 /**
  * The task that flags and input ask for, checked by the schema that the queen applies too, so that a wrong value is
  * reported before anything is started. Throws the validation error with flags in place of field names.
@@ -10,8 +13,8 @@ export function toTaskRequest(
   options: Omit<TaskOptions, 'keep-alive'>,
   input: TaskInput,
   fixed: { readonly jobId: string; readonly model: string | undefined; readonly raw: boolean },
-): TaskRequestInput {
-  const request: TaskRequestInput = {
+): TaskToSend {
+  const request: TaskToSend = {
     job_id: fixed.jobId,
     node: options.node,
     model: fixed.model,

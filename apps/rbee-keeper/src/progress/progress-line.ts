@@ -12,7 +12,8 @@ export interface ProgressMoment {
 }
 
 const MIB = 2 ** 20;
-const BAR_CELLS = 24;
+const MOST_CELLS = 30;
+const FEWEST_CELLS = 8;
 
 /** What a progress event tells. */
 export function describeProgress(event: ProgressEvent): ProgressMoment {
@@ -21,10 +22,7 @@ export function describeProgress(event: ProgressEvent): ProgressMoment {
 
 function describeDownload(event: ProgressEvent): ProgressMoment {
   const { bytes_downloaded: done = 0, bytes_total: total, speed_mbps, eta_seconds } = event;
-  const amount =
-    total === undefined
-      ? `${megabytes(done)} MB`
-      : `${megabytes(done)} of ${megabytes(total)} MB`;
+  const amount = total === undefined ? `${megabytes(done)} MB` : `${megabytes(done)} of ${megabytes(total)} MB`;
   const parts = [
     amount,
     ...(speed_mbps === undefined ? [] : [`${(speed_mbps / 8).toFixed(1)} MB/s`]),
@@ -39,7 +37,7 @@ function describeLoad(event: ProgressEvent): ProgressMoment {
     ...(done === undefined || total === undefined ? [] : [`layers ${done} of ${total}`]),
     ...(vram_mb ? [`${Math.round(vram_mb)} MB of device memory`] : []),
   ];
-  return { actor: 'model-loader', doing: 'loading the model', fraction: share(done, total), detail: parts.join(', ') };
+  return { actor: 'model-loader', doing: 'loading', fraction: share(done, total), detail: parts.join(', ') };
 }
 
 /** One line for a log or a pipe, without the actor. */
@@ -48,17 +46,21 @@ export function renderProgressText({ doing, fraction, detail }: ProgressMoment):
   return `${doing}${percent}${detail === '' ? '' : ` (${detail})`}`;
 }
 
-/** One line for a terminal of the given width, with a bar; it never reaches the last column, where a terminal would wrap. */
+/**
+ * One line for a terminal of the given width, with a bar where there is room for one. It never reaches the last column,
+ * where a terminal would wrap.
+ */
 export function renderProgressBar(moment: ProgressMoment, columns: number, palette: Palette): string {
-  const { actor, doing, fraction, detail } = moment;
-  const plain = `[${actor}] ${renderProgressText(moment)}`;
-  if (fraction === undefined) return plain.slice(0, columns - 1);
+  const { actor, doing, fraction = 0, detail } = moment;
   const percent = `${String(toPercent(fraction)).padStart(3)} %`;
-  const width = `[${actor}] ${doing} ${''.padEnd(BAR_CELLS)} ${percent} ${detail}`.length;
-  if (width >= columns) return plain.slice(0, columns - 1);
-  const filled = Math.round(fraction * BAR_CELLS);
-  const bar = palette.cyan('█'.repeat(filled)) + palette.dim('░'.repeat(BAR_CELLS - filled));
-  return `${palette.dim(`[${actor}]`)} ${doing} ${bar} ${percent} ${palette.dim(detail)}`;
+  const rest = `[${actor}] ${doing}  ${percent} ${detail}`.length;
+  const cells = Math.min(MOST_CELLS, columns - 1 - rest);
+  if (moment.fraction === undefined || cells < FEWEST_CELLS) {
+    return `[${actor}] ${renderProgressText(moment)}`.slice(0, columns - 1);
+  }
+  const filled = Math.round(fraction * cells);
+  const bar = palette.cyan('█'.repeat(filled)) + palette.dim('░'.repeat(cells - filled));
+  return `${palette.dim(`[${actor}]`)} ${doing} ${bar} ${percent} ${palette.dim(detail)}`.trimEnd();
 }
 
 /** Rounded down: 100 % is said only when nothing is left. */

@@ -11,7 +11,10 @@ export function readOutputSince(file: string, offset: number, count: number): st
     const length = Math.max(0, Math.min(size - offset, MOST_BYTES));
     const buffer = Buffer.alloc(length);
     readSync(descriptor, buffer, 0, length, size - length);
-    const lines = buffer.toString('utf8').split('\n').filter((line) => line.trim() !== '');
+    const lines = buffer
+      .toString('utf8')
+      .split('\n')
+      .filter((line) => line.trim() !== '');
     return lines.slice(-count).map((line) => renderLogLine(line));
   } finally {
     closeSync(descriptor);

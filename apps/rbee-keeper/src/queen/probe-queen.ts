@@ -19,13 +19,16 @@ export async function probeQueen(target: Target, timeoutMs: number): Promise<Pro
     if (error.code === 'CONNECTION_TIMEOUT') {
       return { state: error.details.cause === undefined || error.details.cause === 'ETIMEDOUT' ? 'silent' : 'absent' };
     }
-    const { url } = target.transport.peer;
-    throw new RbeeError('QUEEN_UNREACHABLE', `another program than queen-rbee answers at ${url}`, {
-      details: { url },
-      suggestion: 'end that program, or let the queen use another port: RBEE_QUEEN_PORT=8090 rbee-keeper ...',
-      cause: error,
-    });
+    throw toStrangerError(target.transport.peer.url, error);
   }
+}
+
+function toStrangerError(url: string, cause: RbeeError): RbeeError {
+  return new RbeeError('QUEEN_UNREACHABLE', `another program than queen-rbee answers at ${url}`, {
+    details: { url },
+    suggestion: 'end that program, or let the queen use another port: RBEE_QUEEN_PORT=8090 rbee-keeper ...',
+    cause,
+  });
 }
 
 /** Throws VERSION_MISMATCH when this keeper and a queen may not work together. */
@@ -33,10 +36,14 @@ export function checkVersion(health: QueenHealth): void {
   if (isCompatibleVersion(VERSION, health.version)) return;
   const keeperIsOlder = VERSION.localeCompare(health.version, 'en', { numeric: true }) < 0;
   const [older, newer] = keeperIsOlder ? ['rbee-keeper', health.version] : ['queen-rbee', VERSION];
-  throw new RbeeError('VERSION_MISMATCH', `rbee-keeper ${VERSION} and queen-rbee ${health.version} do not fit together`, {
-    details: { keeper: VERSION, queen: health.version },
-    suggestion: `upgrade ${older} to ${newer}: update its checkout, run pnpm build there${
-      keeperIsOlder ? '' : ', then rbee-keeper queen stop'
-    }`,
-  });
+  throw new RbeeError(
+    'VERSION_MISMATCH',
+    `rbee-keeper ${VERSION} and queen-rbee ${health.version} do not fit together`,
+    {
+      details: { keeper: VERSION, queen: health.version },
+      suggestion: `upgrade ${older} to ${newer}: update its checkout, run pnpm build there${
+        keeperIsOlder ? '' : ', then rbee-keeper queen stop'
+      }`,
+    },
+  );
 }

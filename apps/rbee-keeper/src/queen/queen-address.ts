@@ -11,5 +11,10 @@ export interface QueenAddress {
 export function toQueenAddress(url: string): QueenAddress {
   const { hostname, port } = new URL(url);
   const host = hostname.replace(/^\[|\]$/g, '');
-  return { url, host, port: Number(port || 80), isLocal: host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host) };
+  return {
+    url,
+    host,
+    port: Number(port || 80),
+    isLocal: host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host),
+  };
 }

@@ -63,6 +63,10 @@ export class QueenClient {
 
   /** Cancels a task; resolves when the queen has taken note, rejects when it does not within `timeoutMs`. */
   async cancelTask(jobId: string, correlationId: string, timeoutMs: number): Promise<void> {
-    await callJson(this.#options.target, queenRoutes.cancelTask, { params: { job_id: jobId }, correlationId, timeoutMs });
+    await callJson(this.#options.target, queenRoutes.cancelTask, {
+      params: { job_id: jobId },
+      correlationId,
+      timeoutMs,
+    });
   }
 }

@@ -83,7 +83,11 @@ export class QueenControl {
     const { health, process } = probe.state === 'up' ? this.#describe(probe.health) : {};
     if (!process || !health) {
       throw new RbeeError('QUEEN_UNREACHABLE', `the queen at ${this.address.url} cannot be stopped from here`, {
-        details: { url: this.address.url, pid: health?.pid, cause: health ? 'it runs on another machine' : 'it does not answer' },
+        details: {
+          url: this.address.url,
+          pid: health?.pid,
+          cause: health ? 'it runs on another machine' : 'it does not answer',
+        },
         suggestion: 'end its process on the machine where it runs: kill <pid>',
       });
     }
@@ -116,15 +120,18 @@ export class QueenControl {
         throw MISSING;
       });
     } catch (error) {
-      if (error !== MISSING) throw error;
-      throw new RbeeError('QUEEN_UNREACHABLE', `no queen answers at ${this.address.url}`, {
-        details: { url: this.address.url },
-        suggestion: this.address.isLocal
-          ? 'start one: rbee-keeper queen start'
-          : 'start it on its own machine: rbee-keeper queen start, or check --queen-url',
-      });
+      throw error === MISSING ? toAbsenceError(this.address) : error;
     }
   }
 }
 
 const MISSING = new Error('no queen');
+
+function toAbsenceError({ url, isLocal }: QueenAddress): RbeeError {
+  return new RbeeError('QUEEN_UNREACHABLE', `no queen answers at ${url}`, {
+    details: { url },
+    suggestion: isLocal
+      ? 'start one: rbee-keeper queen start'
+      : 'start it on its own machine: rbee-keeper queen start, or check --queen-url',
+  });
+}

@@ -1,4 +1,4 @@
-import { type ProcessIdentity, sleep, signalProcess } from '@rbee/daemon-kit/client';
+import { type ProcessIdentity, signalProcess, sleep } from '@rbee/daemon-kit/client';
 import { RbeeError } from '@rbee/protocol';
 import { isEnding, type Lease, takeLease } from './lease.js';
 import { checkVersion } from './probe-queen.js';
@@ -100,8 +100,12 @@ async function waitUntilReplaceable(control: QueenControl, found: FoundQueen): P
   if (!found.process) return sleep(env.clock, settings.queen_probe, signal);
   output.say('rbee-keeper', `waiting for queen-rbee (pid ${found.process.pid}), which is ending`);
   if (await waitForEnd(found.process, env.clock, settings.keeper_waits_for_queen, signal)) return;
-  throw new RbeeError('QUEEN_UNREACHABLE', `queen-rbee (pid ${found.process.pid}) is ending and does not come to its end`, {
-    details: { pid: found.process.pid, timeout_ms: settings.keeper_waits_for_queen },
-    suggestion: `end it by force: kill -9 ${found.process.pid}`,
-  });
+  throw new RbeeError(
+    'QUEEN_UNREACHABLE',
+    `queen-rbee (pid ${found.process.pid}) is ending and does not come to its end`,
+    {
+      details: { pid: found.process.pid, timeout_ms: settings.keeper_waits_for_queen },
+      suggestion: `end it by force: kill -9 ${found.process.pid}`,
+    },
+  );
 }

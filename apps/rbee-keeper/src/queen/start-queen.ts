@@ -1,8 +1,8 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import {
-  endProcess,
   type Exit,
+  endProcess,
   makeStateFolder,
   type ProcessIdentity,
   type StartedProcess,
@@ -50,10 +50,14 @@ export async function startQueen(
     if (exit) {
       const output = readOutputSince(started.file, started.offset, OUTPUT_LINES);
       if (!output.some((line) => line.includes('in use'))) throw toStartError(control, describeExit(exit), output);
-      end = Math.min(end, (lostAt ??= clock.monotonic()) + WINNER_ANSWERS_MS);
+      lostAt ??= clock.monotonic();
+      end = Math.min(end, lostAt + WINNER_ANSWERS_MS);
     }
     const now = clock.monotonic();
-    if (signal.aborted) end = Math.min(end, (abandonedAt ??= now) + ABANDONED_MS);
+    if (signal.aborted) {
+      abandonedAt ??= now;
+      end = Math.min(end, abandonedAt + ABANDONED_MS);
+    }
     if (now >= end) {
       if (!exit) await endProcess(started.process, clock, TERMINATION_GRACE_MS);
       signal.throwIfAborted();
@@ -87,7 +91,12 @@ async function launch(control: QueenControl, how: { ephemeral: boolean; keepAliv
     });
     return { process, file, offset };
   } catch (cause) {
-    throw toStartError(control, `${env.execPath} cannot be started (${(cause as NodeJS.ErrnoException).code})`, [], cause);
+    throw toStartError(
+      control,
+      `${env.execPath} cannot be started (${(cause as NodeJS.ErrnoException).code})`,
+      [],
+      cause,
+    );
   } finally {
     closeSync(descriptor);
   }
@@ -96,19 +105,25 @@ async function launch(control: QueenControl, how: { ephemeral: boolean; keepAliv
 function openOutput(file: string): number {
   try {
     return openSync(file, 'a', 0o600);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new RbeeError('CONFIG_INVALID', `cannot write the file ${file} (${code ?? 'unknown cause'})`, {
-      details: { path: file, cause: code },
-      suggestion: 'give this user write permission on it, or set HOME to a folder that it may write to',
-      cause,
-    });
+  } catch (error) {
+    throw toFileError(file, error as NodeJS.ErrnoException);
   }
+}
+
+function toFileError(file: string, cause: NodeJS.ErrnoException): RbeeError {
+  return new RbeeError('CONFIG_INVALID', `cannot write the file ${file} (${cause.code ?? 'unknown cause'})`, {
+    details: { path: file, cause: cause.code },
+    suggestion: 'give this user write permission on it, or set HOME to a folder that it may write to',
+    cause,
+  });
 }
 
 /** The queen's command line: the keeper's own configuration, handed on. */
 export function toQueenArgs(
-  { address, surroundings }: { address: QueenControl['address']; surroundings: Pick<QueenSurroundings, 'globals' | 'env'> },
+  {
+    address,
+    surroundings,
+  }: { address: QueenControl['address']; surroundings: Pick<QueenSurroundings, 'globals' | 'env'> },
   how: { ephemeral: boolean; keepAliveMs?: number },
 ): string[] {
   const { config } = surroundings.globals;

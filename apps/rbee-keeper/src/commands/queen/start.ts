@@ -3,8 +3,8 @@ import { defineCommand } from '../../command.js';
 export const queenStartCommand = defineCommand({
   options: {},
   examples: [
-    ['$0 queen start', 'Commands that follow are faster: queen, hive and workers stay'],
-    ['RBEE_QUEEN_PORT=8090 $0 queen start', 'On another port'],
+    ['rbee-keeper queen start', 'Commands that follow are faster: queen, hive and workers stay'],
+    ['RBEE_QUEEN_PORT=8090 rbee-keeper queen start', 'On another port'],
   ],
   notes: 'The queen runs on in the background until rbee-keeper queen stop.',
   async run(_options, { queen, interrupt, output }) {
@@ -13,7 +13,10 @@ export const queenStartCommand = defineCommand({
     const { version, pid } = found.health;
     const { url } = queen.address;
     if (output.json) output.object({ running: true, already_ran: alreadyRan, url, pid, version });
-    else output.line(`[rbee-keeper] queen-rbee ${alreadyRan ? 'runs already' : 'runs'} at ${url} (pid ${pid ?? 'unknown'})`);
+    else
+      output.line(
+        `[rbee-keeper] queen-rbee ${alreadyRan ? 'runs already' : 'runs'} at ${url} (pid ${pid ?? 'unknown'})`,
+      );
     return 0;
   },
 });

@@ -2,7 +2,7 @@ import { defineCommand } from '../../command.js';
 
 export const queenStatusCommand = defineCommand({
   options: {},
-  examples: [['$0 queen status --json', 'For scripts: {"running":true,...}']],
+  examples: [['rbee-keeper queen status --json', 'For scripts: {"running":true,...}']],
   notes: 'The exit code is 0 whether a queen runs or not; a queen that does not answer in time counts as running.',
   async run(_options, { queen, output }) {
     const probe = await queen.probe();

@@ -2,7 +2,9 @@ import { defineCommand } from '../../command.js';
 
 export const queenStopCommand = defineCommand({
   options: {},
-  examples: [['$0 queen stop', 'Running tasks are canceled; hives and workers that the queen started end too']],
+  examples: [
+    ['rbee-keeper queen stop', 'Running tasks are canceled; hives and workers that the queen started end too'],
+  ],
   async run(_options, { queen, output }) {
     const stopped = await queen.stop();
     const { url } = queen.address;

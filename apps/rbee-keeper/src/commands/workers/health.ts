@@ -3,9 +3,9 @@ import { renderTable } from '../../table.js';
 
 export const workersHealthCommand = defineCommand({
   options: {
-    node: { type: 'string', describe: 'Node whose workers are checked', required: true },
+    node: { type: 'string', value: 'NODE', describe: 'Node whose workers are checked', required: true },
   },
-  examples: [['$0 workers health --node localhost', 'Readiness of the workers of this machine']],
+  examples: [['rbee-keeper workers health --node localhost', 'Readiness of the workers of this machine']],
   async run({ node }, { output, withQueen }) {
     const health = await withQueen((queen) => queen.workersHealth(node));
     if (output.json) {

@@ -3,11 +3,11 @@ import { renderTable } from '../../table.js';
 
 export const workersListCommand = defineCommand({
   options: {
-    node: { type: 'string', describe: 'Workers of this node only' },
+    node: { type: 'string', value: 'NODE', describe: 'Workers of this node only' },
   },
   examples: [
-    ['$0 workers list', 'Every worker of every node'],
-    ['$0 workers list --json', 'The same as one JSON object'],
+    ['rbee-keeper workers list', 'Every worker of every node'],
+    ['rbee-keeper workers list --json', 'The same as one JSON object'],
   ],
   async run({ node }, { output, withQueen }) {
     const workers = await withQueen((queen) => queen.listWorkers(node));
@@ -17,12 +17,12 @@ export const workersListCommand = defineCommand({
       output.line(node === undefined ? 'No workers.' : `No workers on ${node}.`);
       output.block('Start one with: rbee-keeper infer --prompt "hello"');
     } else {
-      const headings = ['worker', 'node', 'state', 'slots', 'device', 'model', 'url'];
+      const headings = ['worker', 'node', 'state', 'free', 'device', 'model', 'url'];
       const rows = workers.map((worker) => [
         worker.worker_id,
         worker.node,
         worker.state,
-        `${worker.slots_total - worker.slots_available}/${worker.slots_total}`,
+        `${worker.slots_available}/${worker.slots_total}`,
         `${worker.backend}:${worker.device}`,
         worker.model_ref,
         worker.url,

@@ -2,9 +2,11 @@ import { defineCommand } from '../../command.js';
 
 export const workersShutdownCommand = defineCommand({
   options: {
-    id: { type: 'string', describe: 'Worker to stop, as workers list shows it', required: true },
+    id: { type: 'string', value: 'ID', describe: 'Worker to stop, as workers list shows it', required: true },
   },
-  examples: [['$0 workers shutdown --id worker-7f3c0a1e', 'Stop one worker; a job that runs is finished first']],
+  examples: [
+    ['rbee-keeper workers shutdown --id worker-7f3c0a1e', 'Stop one worker; a job that runs is finished first'],
+  ],
   async run({ id }, { output, withQueen }) {
     const answer = await withQueen((queen) => queen.shutdownWorker(id));
     if (output.json) output.object({ ...answer, worker_id: id });

@@ -1,0 +1,115 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, it } from '@jest/globals';
+
+const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url));
+const TSX = import.meta.resolve('tsx');
+const running = new Set<ChildProcess>();
+
+interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The worker as a process of its own. */
+function start(args: readonly string[], variables: Record<string, string> = {}) {
+  const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
+    env: { ...process.env, NODE_OPTIONS: '', UV_THREADPOOL_SIZE: '1', ...variables },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  running.add(child);
+  let [stdout, stderr] = ['', ''];
+  const waiting = new Set<() => void>();
+  const tell = (): void => {
+    for (const check of waiting) check();
+  };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+    tell();
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+    tell();
+  });
+  const ended = once(child, 'close').then(([code]): Outcome => {
+    running.delete(child);
+    return { code: code as number | null, stdout, stderr };
+  });
+  const until = (pattern: RegExp): Promise<RegExpExecArray> =>
+    new Promise((resolve, reject) => {
+      const check = (): void => {
+        const found = pattern.exec(stdout) ?? pattern.exec(stderr);
+        if (found) resolve(found);
+      };
+      waiting.add(check);
+      check();
+      void ended.then(() => reject(new Error(`ended before ${pattern}: ${stderr}`)));
+    });
+  return { child, ended, until };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+afterEach(() => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+describe('llm-worker-rbee', () => {
+  it.each([
+    [['--version'], 0, /^llm-worker-rbee \d+\.\d+\.\d+\n$/, /^$/],
+    [['--help'], 0, /--api-key-file/, /^$/],
+    [['--bogus'], 2, /^$/, /Unknown option '--bogus'/],
+    [['--slots', 'many'], 1, /^$/, /CONFIG_INVALID.*--slots/],
+  ])('%j ends with %d', async (args, code, stdout, stderr) => {
+    const outcome = await start(args).ended;
+    expect(outcome).toEqual({ code, stdout: expect.stringMatching(stdout), stderr: expect.stringMatching(stderr) });
+  });
+
+  it('ends with 1 and the next step when its port is taken', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    const outcome = await start(['--port', String(port)]).ended;
+    expect(outcome).toMatchObject({ code: 1, stderr: expect.stringContaining(`port ${port}`) });
+    expect(outcome.stderr).toContain('--port');
+    server.close();
+  });
+
+  it('ends with 1 when the model cannot be loaded', async () => {
+    const port = String(await freePort());
+    const outcome = await start(['--port', port, '--model', join('/nowhere', 'none.gguf')]).ended;
+    expect(outcome.code).toBe(1);
+    expect(outcome.stderr).toContain('MODEL_LOAD_FAILED');
+    const narrated = outcome.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { type: string; action: string });
+    expect(new Set(narrated.map(({ type }) => type))).toEqual(new Set(['narration']));
+    expect(narrated.at(-1)?.action).toBe('error');
+  });
+
+  it('serves, warns of a large thread pool, survives a broken output, and ends with 0 on SIGTERM', async () => {
+    const port = String(await freePort());
+    const worker = start(['--port', port], { UV_THREADPOOL_SIZE: '4' });
+    await worker.until(/start this process with UV_THREADPOOL_SIZE=1/);
+    await worker.until(/model_loaded/);
+    worker.child.stdout?.destroy();
+    worker.child.stderr?.destroy();
+    const body = JSON.stringify({ prompt: 'What is the capital of France?', temperature: 0, stream: false });
+    const infer = () => fetch(`http://127.0.0.1:${port}/v1/inference`, { method: 'POST', body });
+    for (let turn = 0; turn < 3; turn++) expect(await (await infer()).json()).toMatchObject({ stop_reason: 'EOS' });
+    worker.child.kill('SIGTERM');
+    expect((await worker.ended).code).toBe(0);
+  });
+});

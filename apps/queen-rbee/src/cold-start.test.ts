@@ -1,0 +1,226 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { RbeeError } from '@rbee/protocol';
+import { ScriptedHive } from './testing/scripted-hive.js';
+import { ScriptedWorker, say } from './testing/scripted-worker.js';
+import { TestQueen } from './testing/test-queen.js';
+
+describe('a task for which no worker runs', () => {
+  let hive: ScriptedHive;
+  let queen: TestQueen;
+
+  beforeEach(async () => {
+    hive = await new ScriptedHive().start();
+    queen = await TestQueen.start({ hivePort: hive.port, timeouts: { ready_poll: 20 } });
+  });
+  afterEach(async () => {
+    await queen.stop();
+    await hive.stop();
+  });
+
+  it('checks the hive, has a worker started, shows how it loads, and goes on there', async () => {
+    hive.load = async (send) => {
+      send({
+        type: 'narration',
+        actor: 'rbee-hive',
+        action: 'worker_start',
+        target: 'w',
+        human: 'starting',
+        level: 'info',
+      } as never);
+      send({ type: 'progress', phase: 'load', stage: 'loading_to_vram', layers_loaded: 3, layers_total: 9 } as never);
+    };
+    const answer = await queen.task({ job_id: 'cold' }, { headers: { 'X-Correlation-Id': 'corr-2' } });
+    const events = await answer.all;
+    const told = events.map(({ type, action }) => action ?? type);
+    expect(told).toEqual([
+      'accepted',
+      'task_accepted',
+      'hive_preflight',
+      'worker_spawn',
+      'worker_start',
+      'progress',
+      'worker_spawn',
+      'worker_assigned',
+      'worker',
+      'started',
+      'token',
+      'token',
+      'end',
+      '[DONE]',
+    ]);
+    expect(events.find(({ type }) => type === 'worker')).toMatchObject({
+      reused: false,
+      state: 'idle',
+      node: 'localhost',
+    });
+    expect(events.find(({ type }) => type === 'progress')).toMatchObject({
+      phase: 'load',
+      layers_loaded: 3,
+      layers_total: 9,
+    });
+    for (const event of events.filter(({ type }) => type === 'narration')) expect(event.correlation_id).toBe('corr-2');
+    expect(hive.spawned).toEqual([{ model: 'builtin:honeycomb', backend: 'cpu', device: 0 }]);
+    expect(hive.correlationIds).toEqual(['corr-2']);
+    for (const name of ['health', 'listWorkers', 'listBackends', 'listWorkerBinaries', 'resources']) {
+      expect(hive.calls.indexOf(name)).toBeGreaterThanOrEqual(0);
+      expect(hive.calls.indexOf(name)).toBeLessThan(hive.calls.indexOf('spawnWorker'));
+    }
+  });
+
+  it('is warm the second time', async () => {
+    await (await queen.task()).all;
+    const events = await (await queen.task()).all;
+    expect(events.find(({ type }) => type === 'worker')).toMatchObject({ reused: true });
+    expect(hive.spawned).toHaveLength(1);
+  });
+
+  it('shares one start between tasks that need the same worker', async () => {
+    let loaded = () => {};
+    hive.load = () => new Promise((resolve) => (loaded = resolve));
+    const first = await queen.task();
+    await hive.watch.until(() => hive.calls.includes('workerEvents'));
+    const others = await Promise.all([queen.task({ device: 0 }), queen.task({ model: 'builtin:honeycomb:q4_k_m' })]);
+    await Promise.all(others.map((other) => other.until('narration')));
+    loaded();
+    const all = await Promise.all([first, ...others].map(({ all }) => all));
+    for (const events of all) {
+      expect(events.at(-2)).toMatchObject({ type: 'end' });
+      expect(events.find(({ type }) => type === 'worker')).toMatchObject({ reused: false });
+    }
+    expect(hive.spawned).toHaveLength(1);
+  });
+
+  it('starts workers for different models side by side', async () => {
+    const tasks = await Promise.all([queen.task({ model: 'file:/a.gguf' }), queen.task({ model: 'file:/b.gguf' })]);
+    for (const task of tasks) expect((await task.all).at(-2)).toMatchObject({ type: 'end' });
+    expect(hive.spawned.map(({ model }) => model).sort()).toEqual(['file:/a.gguf', 'file:/b.gguf']);
+  });
+
+  it('waits for a worker that somebody else is starting', async () => {
+    const worker = new ScriptedWorker();
+    worker.state = 'loading';
+    await hive.addWorker(worker, { state: 'loading' });
+    const events = await (await queen.task()).all;
+    expect(events.find(({ type }) => type === 'worker')).toMatchObject({ worker_id: worker.id, reused: false });
+    expect(hive.spawned).toEqual([]);
+  });
+
+  it('confirms with the worker itself that it takes jobs', async () => {
+    let worker: ScriptedWorker | undefined;
+    hive.makeWorker = () => {
+      worker = new ScriptedWorker();
+      return worker;
+    };
+    const answer = await queen.task();
+    await answer.all;
+    expect(worker?.asked).toHaveLength(1);
+  });
+
+  it('ends with the coded error of the hive, unchanged', async () => {
+    hive.spawnError = new RbeeError('BACKEND_UNAVAILABLE', 'metal is not there, cpu is', {
+      details: { requested: 'metal', available: ['cpu'] },
+      suggestion: '--backend cpu',
+    });
+    const events = await (await queen.task({ backend: 'metal' })).all;
+    expect(events.at(-2)).toMatchObject({
+      type: 'error',
+      code: 'BACKEND_UNAVAILABLE',
+      status: 503,
+      details: { requested: 'metal', available: ['cpu'], suggestion: '--backend cpu' },
+    });
+    expect(hive.spawned).toHaveLength(1);
+  });
+
+  it('ends with what the load failed with', async () => {
+    hive.load = async () => {
+      throw new RbeeError('MODEL_LOAD_FAILED', 'not a model');
+    };
+    const events = await (await queen.task()).all;
+    expect(events.at(-2)).toMatchObject({ type: 'error', code: 'MODEL_LOAD_FAILED' });
+  });
+
+  it('ends when the hive has another version', async () => {
+    hive.version = '0.2.0';
+    const events = await (await queen.task()).all;
+    expect(events.at(-2)).toMatchObject({ type: 'error', code: 'VERSION_MISMATCH', status: 409 });
+    expect(events.at(-2)?.message).toContain('0.2.0');
+    expect(events.at(-2)?.message).toContain('0.1.0');
+  });
+
+  it('finds the hive again after it was restarted', async () => {
+    await (await queen.task()).all;
+    const { port } = hive;
+    await hive.stop();
+    hive = await new ScriptedHive().start(port);
+    const events = await (await queen.task()).all;
+    expect(events.at(-2)).toMatchObject({ type: 'end' });
+    expect(hive.spawned).toHaveLength(1);
+  });
+});
+
+describe('a worker that never finishes loading', () => {
+  it('ends the task with the state and the layer it is stuck at', async () => {
+    const hive = await new ScriptedHive().start();
+    hive.load = async (send) => {
+      send({ type: 'progress', phase: 'load', stage: 'loading_to_vram', layers_loaded: 28, layers_total: 32 } as never);
+      await new Promise(() => undefined);
+    };
+    const queen = await TestQueen.start({ hivePort: hive.port, timeouts: { model_load: 100, ready_poll: 20 } });
+    try {
+      const events = await (await queen.task()).all;
+      expect(events.at(-2)).toMatchObject({
+        type: 'error',
+        code: 'LOADING_TIMEOUT',
+        status: 408,
+        details: { state: 'loading', layers_loaded: 28, layers_total: 32 },
+      });
+    } finally {
+      await queen.stop();
+      await hive.stop();
+    }
+  });
+});
+
+describe('a hive that does not answer a spawn', () => {
+  it('ends the task with WORKER_SPAWN_FAILED', async () => {
+    const hive = await new ScriptedHive().start();
+    hive.makeWorker = () => {
+      const worker = new ScriptedWorker();
+      worker.start = () => new Promise(() => undefined);
+      return worker;
+    };
+    const queen = await TestQueen.start({ hivePort: hive.port, timeouts: { spawn_answer: 50 } });
+    try {
+      const { status, body } = await queen.json('POST', '/v2/tasks', { prompt: 'p' });
+      expect([status, body.error.code]).toEqual([500, 'WORKER_SPAWN_FAILED']);
+      hive.makeWorker = () => new ScriptedWorker();
+      expect((await (await queen.task()).all).at(-2)).toMatchObject({ type: 'end' });
+    } finally {
+      await queen.stop();
+      await hive.stop();
+    }
+  });
+});
+
+describe('many tasks at once on a cold node', () => {
+  it('share the worker, as many as it has slots at a time, in the order in which they came', async () => {
+    const hive = await new ScriptedHive().start();
+    hive.makeWorker = () => {
+      const worker = new ScriptedWorker(2);
+      worker.script = say(['x']);
+      return worker;
+    };
+    const queen = await TestQueen.start({ hivePort: hive.port });
+    try {
+      const ids = Array.from({ length: 9 }, (_, index) => `job-${index}`);
+      const answers = [];
+      for (const job_id of ids) answers.push(await queen.task({ job_id }));
+      for (const answer of answers) expect((await answer.all).at(-2)).toMatchObject({ type: 'end' });
+      expect(hive.spawned).toHaveLength(1);
+      expect(hive.worker.asked).toEqual(ids);
+    } finally {
+      await queen.stop();
+      await hive.stop();
+    }
+  });
+});

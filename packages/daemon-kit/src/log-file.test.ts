@@ -1,0 +1,46 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { LogFile } from './log-file.js';
+
+let folder = '';
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'rbee-log-file-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+describe('a log file', () => {
+  it('is made with its folder, for its owner alone', () => {
+    const file = new LogFile(join(folder, 'logs', 'deep', 'rbee-hive.log'));
+    file.write('a\n');
+    file.close();
+    expect(readFileSync(file.path, 'utf8')).toBe('a\n');
+    expect(statSync(file.path).mode & 0o777).toBe(0o600);
+    expect(statSync(join(folder, 'logs')).mode & 0o777).toBe(0o700);
+  });
+
+  it('goes on behind what is there, written at once', () => {
+    const path = join(folder, 'x.log');
+    writeFileSync(path, 'before\n');
+    const file = new LogFile(path);
+    file.write('after\n');
+    expect(readFileSync(path, 'utf8')).toBe('before\nafter\n');
+    file.close();
+  });
+
+  it('takes nothing once it is closed, and may be closed twice', () => {
+    const file = new LogFile(join(folder, 'x.log'));
+    file.close();
+    file.close();
+    file.write('late\n');
+    expect(readFileSync(file.path, 'utf8')).toBe('');
+  });
+
+  it('drops lines while the disk is full', () => {
+    const file = new LogFile('/dev/full');
+    file.write('lost\n');
+    file.close();
+  });
+});
