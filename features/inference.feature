@@ -56,7 +56,7 @@ Feature: Inference on one machine
       """
       {"slots_total": 1, "slots_busy": 1}
       """
-    And the stream narrates "retry" 3 times, with waits of 60, 120 and 240 ms
+    And the stream narrates "retry" with waits of "60, 120, 240" ms
     And the suggestion of the error shows "wait|another"
 
   @S41

@@ -33,7 +33,7 @@ Feature: A worker is started
       {"worker_id": "worker-s28", "state": "idle"}
       """
     Given a hive runs
-    When I start `llm-worker-rbee --worker-id worker-s28b --port 0 --callback-url http://127.0.0.1:<hive port>`
+    When I start `llm-worker-rbee --worker-id worker-s28b --port <second worker port> --callback-url http://127.0.0.1:<hive port>`
     Then the hive lists 1 worker with:
       """
       {"worker_id": "worker-s28b", "state": "idle"}

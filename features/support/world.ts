@@ -91,6 +91,7 @@ export class RbeeWorld extends World {
       .replaceAll('<queen port>', String(this.ports.queen))
       .replaceAll('<hive port>', String(this.ports.hive))
       .replaceAll('<first worker port>', String(this.ports.workers))
+      .replaceAll('<second worker port>', String(this.ports.workers + 1))
       .replace(/<noted ([^>]+)>/g, (_match, name: string) => String(this.notes.get(name)));
   }
 

@@ -29,8 +29,12 @@ class SlowReader {
 
   drained(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#catchUp = resolve;
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      const abort = (): void => reject(signal.reason);
+      signal.addEventListener('abort', abort, { once: true });
+      this.#catchUp = () => {
+        signal.removeEventListener('abort', abort);
+        resolve();
+      };
     });
   }
 

@@ -12,7 +12,7 @@ import { type GenerationResult, type InferenceEvent, RbeeError, toRbeeError, typ
 import type { Engine, Job, Lease } from './engine/engine.js';
 import type { GenerationEnd, GenerationFigures } from './engine/generation.js';
 import type { Emit } from './engine/output-window.js';
-import { narrateEnd, narrateFailure, narrateStart } from './job-narration.js';
+import { narrateEnd, narrateFailure, narratePrompt, narrateStart } from './job-narration.js';
 import type { Jobs, RunningJob } from './jobs.js';
 import { toTokenFrame } from './token-frame.js';
 import type { WorkerStatus } from './worker-status.js';
@@ -132,7 +132,9 @@ async function answerStream(
   };
   const { figures, end } = lease.generate({ ...toOptions(call), signal: running.signal, emit });
   const stopMetrics = clock.every(METRICS_MS, () => {
-    if (!behind && !running.signal.aborted) stream.send(toMetrics(id, figures, job, status.vramBytes));
+    if (behind || running.signal.aborted) return;
+    if (figures.tokensOut === 0) narratePrompt(narrate, { id, figures });
+    stream.send(toMetrics(id, figures, job, status.vramBytes));
   });
   try {
     const result = await end;

@@ -1,7 +1,7 @@
 import { formatDuration, type Narrate } from '@rbee/daemon-kit';
 import type { RbeeError, StopReason } from '@rbee/protocol';
 import type { Job, Lease } from './engine/engine.js';
-import type { GenerationEnd } from './engine/generation.js';
+import type { GenerationEnd, GenerationFigures } from './engine/generation.js';
 
 const ENDINGS: Record<StopReason, string> = {
   EOS: 'the model ended',
@@ -20,6 +20,13 @@ export function narrateStart(narrate: Narrate, facts: { id: string; job: Job; le
   const bound = job.maxTokens === undefined ? '' : ` up to ${job.maxTokens} tokens`;
   const human = `Generating${bound} in slot ${lease.slot + 1} of ${slots}`;
   narrate({ actor: 'inference-backend', action: 'inference_start', target, human });
+}
+
+/** Tells how far a long prompt has been read. */
+export function narratePrompt(narrate: Narrate, { id, figures }: { id: string; figures: GenerationFigures }): void {
+  const { promptTokens, promptLeft } = figures;
+  const human = `Reading the prompt: ${promptTokens - promptLeft} of ${promptTokens} tokens`;
+  narrate({ actor: 'inference-backend', action: 'inference_start', target: id, human });
 }
 
 /** Tells how a job ended. */

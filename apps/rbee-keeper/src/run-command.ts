@@ -18,9 +18,11 @@ export async function runCommand(env: KeeperEnvironment, invocation: CommandInvo
   const output = new Output(env, { json: globals.json, verbose: globals.verbose, noColor: globals['no-color'] });
   const interrupt = new Interrupt(env.signals);
   let settings: KeeperSettings | undefined;
+  let queen: QueenControl | undefined;
   try {
     settings = readSettings(env, globals, options['keep-alive'] as number | undefined);
-    const queen = new QueenControl({ env, globals, output, settings, signal: interrupt.signal });
+    const control = new QueenControl({ env, globals, output, settings, signal: interrupt.signal });
+    queen = control;
     const context: CommandContext = {
       entry,
       env,
@@ -28,8 +30,8 @@ export async function runCommand(env: KeeperEnvironment, invocation: CommandInvo
       output,
       interrupt,
       settings,
-      queen,
-      withQueen: (work) => withQueen(queen, work),
+      queen: control,
+      withQueen: (work) => withQueen(control, work),
     };
     const forced = interrupt.forced.then(() => 130);
     const code = await Promise.race([command.run(options as never, context), forced]);
@@ -42,6 +44,7 @@ export async function runCommand(env: KeeperEnvironment, invocation: CommandInvo
     reportError(caught, { env, output, settings });
     return 1;
   } finally {
+    queen?.close();
     output.clearTransient();
     interrupt.dispose();
   }

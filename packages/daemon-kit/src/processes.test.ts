@@ -156,15 +156,18 @@ describe('ending a process', () => {
 });
 
 it('a zombie counts as gone, whoever has to reap it', async () => {
-  // The shell becomes a process that never reaps the child it started.
-  const parent = spawn('sh', ['-c', 'sh -c "exit 0" & echo $!; exec sleep 1000'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
+  // The shell becomes a program that never reaps the child it started, and the child ends only after that.
+  const script = 'exec 3<&0; (read line <&3) & echo $!; exec sleep 1000';
+  const parent = spawn('sh', ['-c', script], { stdio: ['pipe', 'pipe', 'ignore'] });
   try {
     const [line] = await once(parent.stdout, 'data');
     const zombie = Number(String(line));
-    const state = () => readFileSync(`/proc/${zombie}/stat`, 'utf8').split(') ')[1]?.[0];
-    while (state() !== 'Z') await sleep(systemClock, 5);
+    const until = async (file: string, isReached: (text: string) => boolean) => {
+      while (!isReached(readFileSync(`/proc/${file}`, 'utf8'))) await sleep(systemClock, 5);
+    };
+    await until(`${parent.pid}/comm`, (name) => name === 'sleep\n');
+    parent.stdin.end('\n');
+    await until(`${zombie}/stat`, (stat) => stat.includes(') Z '));
     expect(identify(zombie)).toBeUndefined();
     expect(readStartTime(zombie, 'darwin')).toBeUndefined();
     expect(signalProcess({ pid: zombie, startTime: '1' }, 'SIGTERM')).toBe(false);

@@ -1,12 +1,25 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { RbeeError } from '@rbee/protocol';
 
 /** Makes a folder for the user alone. Throws CONFIG_INVALID, with the folder and what to do, when that is not allowed. */
 export function makeStateFolder(path: string): void {
+  const missing: string[] = [];
+  for (let folder = resolve(path); !existsSync(folder); folder = dirname(folder)) missing.unshift(folder);
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    // One by one: Node's recursive mode never returns where a folder exists in which none can be made, as in /proc.
+    for (const folder of missing) makeFolder(folder);
   } catch (cause) {
     throw toFolderError(path, cause as NodeJS.ErrnoException);
+  }
+}
+
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Another process made it in this moment.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
 }
 

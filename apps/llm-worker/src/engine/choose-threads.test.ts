@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { chooseThreads, listThreadCandidates, median } from './choose-threads.js';
+import { chooseThreads, listThreadCandidates, listUsableThreads, median } from './choose-threads.js';
 
 const MB = 1e6;
 
@@ -51,6 +51,21 @@ describe('chooseThreads', () => {
   ])('%s', (_what, samples, expected) => expect(chooseThreads(samples)).toBe(expected));
 
   it('refuses to choose without a measurement', () => expect(() => chooseThreads([])).toThrow(RangeError));
+});
+
+describe('listUsableThreads', () => {
+  const sample = (threads: number, ms: number) => ({ threads, stepMs: [ms] });
+  it.each([
+    [
+      'fewer always, more unless they are useless',
+      [sample(1, 20), sample(2, 10), sample(4, 15), sample(8, 25)],
+      2,
+      [1, 2, 4],
+    ],
+    ['one for a tiny model', [sample(1, 0.8), sample(2, 12)], 1, [1]],
+    ['half and all of them where nothing was measured', [], 8, [4, 8]],
+    ['the only one', [], 1, [1]],
+  ])('%s', (_what, samples, chosen, expected) => expect(listUsableThreads(samples, chosen)).toEqual(expected));
 });
 
 describe('median', () => {

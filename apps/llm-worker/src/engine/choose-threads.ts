@@ -23,6 +23,18 @@ export function listThreadCandidates(mathCores: number, modelBytes: number): num
   return [...candidates, cores];
 }
 
+/** More threads that were this many times slower are of no use, whatever else the machine does. */
+const USELESS = 2;
+
+/** Thread counts among which a worker may change while it runs: fewer than the chosen one, and more that may yet be worth it. */
+export function listUsableThreads(samples: readonly ThreadSample[], chosen: number): number[] {
+  if (samples.length === 0) return chosen > 1 ? [Math.floor(chosen / 2), chosen] : [chosen];
+  const chosenMs = median(samples.find((sample) => sample.threads === chosen)?.stepMs ?? []);
+  return samples
+    .filter(({ threads, stepMs }) => threads <= chosen || median(stepMs) < chosenMs * USELESS)
+    .map(({ threads }) => threads);
+}
+
 /** The middle of the times; a single slow step says little on a machine that others use. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);

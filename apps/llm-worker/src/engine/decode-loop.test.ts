@@ -28,13 +28,18 @@ class Recorder implements Member {
 function setUp(chunk = 64) {
   const world = { step: 0, log: [] as string[] };
   // Each step reads the clock only when a prompt takes part; counting turns of the event loop tells the steps apart.
-  const loop = new DecodeLoop(new ChunkPacer(chunk), () => world.step);
+  const decoded: number[] = [];
+  const loop = new DecodeLoop(
+    new ChunkPacer(chunk),
+    () => world.step,
+    (_ms, answers) => decoded.push(answers),
+  );
   const count = (): void => {
     world.step++;
     if (world.step < 50) setImmediate(count);
   };
   setImmediate(count);
-  return { world, loop };
+  return { world, loop, decoded };
 }
 
 describe('DecodeLoop', () => {
@@ -53,7 +58,7 @@ describe('DecodeLoop', () => {
   });
 
   it('cuts a prompt into pieces while others generate', async () => {
-    const { world, loop } = setUp(64);
+    const { world, loop, decoded } = setUp(64);
     const prompt = new Recorder(world, 'p', 200, 1);
     const answer = new Recorder(world, 'a', 0, 10);
     loop.add(answer);
@@ -62,6 +67,7 @@ describe('DecodeLoop', () => {
     expect(prompt.shares.length).toBeGreaterThan(1);
     expect(prompt.shares.reduce((sum, share) => sum + share, 0)).toBe(200);
     expect(answer.done).toBe(true);
+    expect(decoded.reduce((sum, answers) => sum + answers, 0)).toBe(11 - prompt.shares.length);
   });
 
   it('always cuts a prompt that must be exact in the same way', async () => {

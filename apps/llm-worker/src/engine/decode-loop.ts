@@ -22,15 +22,17 @@ export interface Member {
 export class DecodeLoop {
   readonly #pacer: ChunkPacer;
   readonly #now: () => number;
+  readonly #onDecoded: (ms: number, answers: number) => void;
   readonly #members: Member[] = [];
   readonly #steps: Promise<void>[] = [];
   #running: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
-  /** `now` is a steady clock in milliseconds. */
-  constructor(pacer: ChunkPacer, now: () => number) {
+  /** `now` is a steady clock in milliseconds; `onDecoded` hears of each step that generated tokens and nothing else. */
+  constructor(pacer: ChunkPacer, now: () => number, onDecoded: (ms: number, answers: number) => void) {
     this.#pacer = pacer;
     this.#now = now;
+    this.#onDecoded = onDecoded;
   }
 
   add(member: Member): void {
@@ -82,10 +84,14 @@ export class DecodeLoop {
     const first = this.#steps[0];
     if (this.#steps.length === 1) await first;
     else await Promise.all(this.#steps);
-    if (!shares) return;
+    const ms = this.#now() - start;
+    if (!shares) {
+      this.#onDecoded(ms, this.#steps.length);
+      return;
+    }
     let tokens = this.#steps.length - shares.size;
     for (const share of shares.values()) tokens += share;
-    this.#pacer.observe(tokens, this.#now() - start);
+    this.#pacer.observe(tokens, ms);
   }
 
   #nextWake(): Promise<void> {

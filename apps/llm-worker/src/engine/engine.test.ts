@@ -215,7 +215,6 @@ describe('cancelling', () => {
 
   it('ends the evaluation of a prompt between two pieces', async () => {
     const prompt = 'The dog and the cat walk in the garden. '.repeat(60);
-    const whole = await run(engine, { prompt, maxTokens: 1, cachePrompt: false });
     const abort = new AbortController();
     const lease = engine.take(prepare(engine, { prompt, maxTokens: 1, cachePrompt: false }));
     const generation = lease?.generate({
@@ -224,13 +223,13 @@ describe('cancelling', () => {
       signal: abort.signal,
       emit: () => undefined,
     });
-    const start = performance.now();
     setImmediate(() => abort.abort(reason));
     await expect(generation?.end).rejects.toMatchObject({ cause: reason });
     await lease?.release();
-    expect(whole.end.promptTokens).toBeGreaterThan(600);
-    expect(generation?.figures.tokensOut).toBe(0);
-    expect(performance.now() - start).toBeLessThan(whole.end.promptMs);
+    expect(generation?.figures).toMatchObject({ promptTokens: expect.any(Number), tokensOut: 0 });
+    expect(generation?.figures.promptTokens).toBeGreaterThan(600);
+    expect(generation?.figures.promptLeft).toBeGreaterThan(0);
+    expect(engine.slotsFree).toBe(4);
   });
 
   it('leaves the other answers alone', async () => {

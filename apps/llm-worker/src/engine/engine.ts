@@ -1,14 +1,17 @@
 import { RbeeError, type Resume } from '@rbee/protocol';
 import { LlamaVocabularyType, type Token } from 'node-llama-cpp';
+import { listUsableThreads, median } from './choose-threads.js';
 import { ChunkPacer } from './chunk-pacer.js';
 import { checkContextFit } from './context-fit.js';
 import { DecodeLoop } from './decode-loop.js';
 import { Generation, type GenerationEnd, type GenerationFigures } from './generation.js';
 import { type LoadedModel, type LoadOptions, loadModel } from './load-engine.js';
+import type { MeasuredSpeed } from './measure-speed.js';
 import { type Emit, OutputWindow } from './output-window.js';
 import { PromptEncoder, type PromptInput } from './prompt-encoder.js';
 import type { Sampling } from './sampling.js';
 import { type Slot, Slots } from './slots.js';
+import { ThreadGovernor } from './thread-governor.js';
 import type { PieceForm } from './token-piece.js';
 import { TokenPieces } from './token-pieces.js';
 
@@ -46,6 +49,7 @@ export class Engine {
   readonly #now: () => number;
   readonly #slots: Slots;
   readonly #loop: DecodeLoop;
+  readonly #governor: ThreadGovernor;
   readonly #encoder: PromptEncoder;
   readonly #pieces: TokenPieces;
   readonly #vocabularySize: number;
@@ -60,7 +64,8 @@ export class Engine {
     this.#loaded = loaded;
     this.#now = now;
     this.#slots = new Slots(context);
-    this.#loop = new DecodeLoop(new ChunkPacer(speed.chunk), now);
+    this.#governor = toGovernor(speed);
+    this.#loop = new DecodeLoop(new ChunkPacer(speed.chunk), now, (ms, answers) => this.#govern(ms, answers));
     this.#encoder = new PromptEncoder(model);
     const names = model.fileInfo.metadata.tokenizer?.ggml?.tokens ?? [];
     this.#vocabularySize = names.length;
@@ -98,9 +103,9 @@ export class Engine {
     return this.#loaded.layers;
   }
 
-  /** Compute threads with which this model decodes fastest here, as measured. */
+  /** Compute threads that decode this model fastest here, as far as is known now. */
   get threads(): number {
-    return this.#loaded.speed.threads;
+    return this.#governor.threads;
   }
 
   /** Turns a request into tokens. Throws INVALID_REQUEST or CONTEXT_LENGTH_EXCEEDED. */
@@ -163,6 +168,13 @@ export class Engine {
     };
   }
 
+  /** The engine takes another number of threads from its next step on. */
+  #govern(ms: number, answers: number): void {
+    const { llama } = this.#loaded;
+    this.#governor.observe(ms, answers, this.#now());
+    if (this.#governor.threads !== llama.maxThreads) llama.maxThreads = this.#governor.threads;
+  }
+
   #toTokens(ids: readonly number[]): Token[] {
     const unknown = ids.find((id) => id >= this.#vocabularySize);
     if (unknown === undefined) return ids as Token[];
@@ -176,6 +188,16 @@ export class Engine {
       },
     );
   }
+}
+
+/** The time of a GPU's step does not depend on compute threads. */
+function toGovernor({ threads, samples, governed }: MeasuredSpeed): ThreadGovernor {
+  const measured = samples.find((sample) => sample.threads === threads);
+  return new ThreadGovernor({
+    threads,
+    counts: governed ? listUsableThreads(samples, threads) : [threads],
+    stepMs: measured && median(measured.stepMs),
+  });
 }
 
 function toPieceForm(type: LlamaVocabularyType): PieceForm {

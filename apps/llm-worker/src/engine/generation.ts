@@ -9,6 +9,8 @@ export interface GenerationFigures {
   readonly promptTokens: number;
   /** Tokens of the prompt that the slot's cache held already. */
   readonly cachedTokens: number;
+  /** Tokens of the prompt that are still to be evaluated; 0 while it generates. */
+  readonly promptLeft: number;
   /** Generated tokens, those before a resume included. */
   readonly tokensOut: number;
   /** From the start to the first token. */
@@ -17,7 +19,7 @@ export interface GenerationFigures {
   readonly decodeMs: number;
 }
 
-export interface GenerationEnd extends GenerationFigures {
+export interface GenerationEnd extends Omit<GenerationFigures, 'promptLeft'> {
   readonly stopReason: StopReason;
   readonly stopMatched: string | undefined;
 }

@@ -9,6 +9,8 @@ export interface MeasuredSpeed {
   /** Tokens of a prompt that are evaluated in about 50 ms. */
   readonly chunk: number;
   readonly samples: readonly ThreadSample[];
+  /** Whether the number of threads matters, and may be changed while the model runs. */
+  readonly governed: boolean;
 }
 
 const CANDIDATE_MS = 150;
@@ -38,7 +40,7 @@ export async function measureSpeed(
   const stepMs = median(samples.find((sample) => sample.threads === threads)?.stepMs ?? [await time(1)]);
   const chunk = await measureChunk(stepMs, time);
   await sequence.clearHistory();
-  return { threads, chunk, samples };
+  return { threads, chunk, samples, governed: llama.gpu === false };
 }
 
 async function sampleThreads(

@@ -66,7 +66,14 @@ export class ThreadGovernor {
     }
     this.#window[this.#filled++] = ms;
     if (this.#trial) this.#judgeTrial(this.#trial, ms, now);
-    else if (this.#filled === WINDOW) this.#judgeWindow(now);
+    else if (this.#filled === WINDOW || this.#isFarTooSlow()) this.#judgeWindow(now);
+  }
+
+  /** A few steps are enough when each of them is out of all proportion. */
+  #isFarTooSlow(): boolean {
+    if (this.#filled !== TRIAL_STEPS || this.#usualMs === undefined) return false;
+    const limit = 2 * SLOW * this.#usualMs * this.#answers;
+    return this.#window.subarray(0, TRIAL_STEPS).every((ms) => ms > limit);
   }
 
   /** Steps of another size can't be compared with those before. */

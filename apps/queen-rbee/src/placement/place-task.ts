@@ -37,6 +37,8 @@ export function placeTask(wanted: Wanted, nodes: readonly NodeView[]): Placement
 interface Found {
   readonly node: NodeView;
   readonly worker: WorkerView;
+  /** The start that the worker belongs to; until that has ended, tasks that wait for it come first. */
+  readonly start: string | undefined;
 }
 
 /** Workers that run the wanted model in the wanted way, whatever their state. */
@@ -47,7 +49,10 @@ function matchingWorkers(wanted: Wanted, nodes: readonly NodeView[]): Found[] {
     for (const worker of node.workers) {
       if (worker.backend !== wanted.backend || wanted.excluded?.has(worker.worker_id)) continue;
       if (wanted.device !== undefined && worker.device !== wanted.device) continue;
-      if (worker.model_ref === wanted.model || modelKey(worker.model_ref) === key) found.push({ node, worker });
+      if (worker.model_ref === wanted.model || modelKey(worker.model_ref) === key) {
+        const start = node.starting.find((each) => each.worker === worker.worker_id)?.key;
+        found.push({ node, worker, start });
+      }
     }
   }
   return found;
@@ -60,7 +65,8 @@ function freeSlots(worker: WorkerView): number {
 
 function findWorker(wanted: Wanted, nodes: readonly NodeView[]): Placement | undefined {
   const free = matchingWorkers(wanted, nodes).filter(
-    ({ worker }) => (worker.state === 'idle' || worker.state === 'busy') && freeSlots(worker) > 0,
+    ({ worker, start }) =>
+      start === undefined && (worker.state === 'idle' || worker.state === 'busy') && freeSlots(worker) > 0,
   );
   // What the hive reports also counts the jobs of others, so it is the better figure for choosing among several.
   const expected = (worker: WorkerView) => Math.min(worker.slots_available, freeSlots(worker));
@@ -80,26 +86,25 @@ function findWorker(wanted: Wanted, nodes: readonly NodeView[]): Placement | und
 }
 
 function findStart(wanted: Wanted, nodes: readonly NodeView[]): Placement | undefined {
+  const matching = matchingWorkers(wanted, nodes);
+  const reason = 'it is being started for another task';
+  const started = matching.find(({ start }) => start !== undefined);
+  if (started?.start) return { action: 'join', node: started.node.name, start: started.start, reason };
   const key = modelKey(wanted.model);
   for (const node of nodes) {
     const start = node.starting.find(
-      ({ model, backend, device }) =>
+      ({ model, backend, device, worker }) =>
         backend === wanted.backend &&
         (wanted.device === undefined || wanted.device === device) &&
-        modelKey(model) === key,
+        modelKey(model) === key &&
+        !(worker !== undefined && wanted.excluded?.has(worker)),
     );
-    if (start) return { action: 'join', node: node.name, start: start.key, reason: 'another task is starting it' };
+    if (start) return { action: 'join', node: node.name, start: start.key, reason };
   }
-  const loading = matchingWorkers(wanted, nodes).find(({ worker }) =>
-    /^(provisioning|starting|loading)$/.test(worker.state),
-  );
+  const loading = matching.find(({ worker }) => /^(provisioning|starting|loading)$/.test(worker.state));
   if (!loading) return undefined;
-  return {
-    action: 'follow',
-    node: loading.node.name,
-    worker: loading.worker.worker_id,
-    reason: 'it is loading the model',
-  };
+  const { node, worker } = loading;
+  return { action: 'follow', node: node.name, worker: worker.worker_id, reason: 'it is loading the model' };
 }
 
 function findQueue(wanted: Wanted, nodes: readonly NodeView[]): Placement | undefined {

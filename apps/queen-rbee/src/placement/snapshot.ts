@@ -19,6 +19,8 @@ export interface PendingStart {
   readonly model: string;
   readonly backend: Backend;
   readonly device: number | undefined;
+  /** Id of the worker, once its hive has given it one. */
+  readonly worker: string | undefined;
 }
 
 /** One node as placement sees it. What stands here is advisory: whoever acts on it checks again. */

@@ -14,7 +14,6 @@ import {
   isRbeeError,
   type ProgressEvent,
   RbeeError,
-  type SpawnAnswer,
   toErrorCode,
   toRbeeError,
   workerRoutes,
@@ -28,6 +27,8 @@ import type { Listener } from './crowd.js';
 export interface StartContext {
   readonly correlationId: string;
   readonly listener: Listener;
+  /** Told as soon as it is known which worker it will be. */
+  readonly onWorker: (workerId: string) => void;
 }
 
 export interface WorkerStarterOptions {
@@ -51,6 +52,7 @@ export class WorkerStarter {
     try {
       await this.#preflight(node, context);
       const present = findPresent(node, wanted);
+      if (present) context.onWorker(present.worker);
       if (present?.action === 'follow') await this.follow(node, present.worker, context);
       if (present) return present.worker;
       return await this.#spawn(node, wanted, context);
@@ -117,7 +119,8 @@ export class WorkerStarter {
     }).catch((error: unknown) => {
       throw toSpawnError(error, node);
     });
-    const { worker_id } = answer as SpawnAnswer;
+    const { worker_id } = answer;
+    context.onWorker(worker_id);
     node.noteKey(worker_id, answer.api_key);
     await this.follow(node, worker_id, context);
     const duration_ms = Math.round(clock.monotonic() - startedAt);

@@ -4,12 +4,13 @@ import { modelKey } from '../placement/same-model.js';
 import type { PendingStart, Wanted } from '../placement/snapshot.js';
 import { Crowd, type Listener } from './crowd.js';
 import { queueFull } from './worker-slots.js';
-import type { WorkerStarter } from './worker-starter.js';
+import type { StartContext, WorkerStarter } from './worker-starter.js';
 
 interface Start extends PendingStart {
   readonly node: string;
+  worker: string | undefined;
   readonly crowd: Crowd;
-  readonly worker: Promise<string>;
+  readonly done: Promise<string>;
 }
 
 /** Whose start it is, and who waits for it. */
@@ -47,31 +48,24 @@ export class WorkerStarts {
 
   /** Starts a worker, or waits for the same start of another task; resolves with the worker's id once it takes jobs. */
   start(node: LiveNode, wanted: Wanted, waiting: Waiting): Promise<string> {
+    const { model, backend } = wanted;
     // For these backends the hive's own choice is known beforehand.
-    const device = wanted.device ?? (/^(cpu|metal)$/.test(wanted.backend) ? 0 : undefined);
-    const key = [node.name, modelKey(wanted.model), wanted.backend, device ?? 'any'].join(' ');
-    const { correlationId } = waiting;
-    return this.#share(
-      { key, node: node.name, model: wanted.model, backend: wanted.backend, device },
-      waiting,
-      (crowd) => this.#starter.start(node, { ...wanted, device }, { correlationId, listener: crowd }),
-    );
+    const device = wanted.device ?? (/^(cpu|metal)$/.test(backend) ? 0 : undefined);
+    const key = [node.name, modelKey(model), backend, device ?? 'any'].join(' ');
+    const facts = { key, node: node.name, model, backend, device, worker: undefined };
+    return this.#share(facts, waiting, (context) => this.#starter.start(node, { ...wanted, device }, context));
   }
 
   /** Waits for a worker that is loading already. */
   follow(node: LiveNode, workerId: string, waiting: Waiting): Promise<string> {
-    const { correlationId } = waiting;
     const worker = node.worker(workerId);
     if (!worker) return Promise.resolve(workerId);
     const { model_ref: model, backend, device } = worker;
-    return this.#share(
-      { key: `${node.name} ${workerId}`, node: node.name, model, backend, device },
-      waiting,
-      async (crowd) => {
-        await this.#starter.follow(node, workerId, { correlationId, listener: crowd });
-        return workerId;
-      },
-    );
+    const facts = { key: `${node.name} ${workerId}`, node: node.name, model, backend, device, worker: workerId };
+    return this.#share(facts, waiting, async (context) => {
+      await this.#starter.follow(node, workerId, context);
+      return workerId;
+    });
   }
 
   /** Waits for a start by its key; `undefined` when it has ended meanwhile. */
@@ -82,25 +76,29 @@ export class WorkerStarts {
 
   /** Resolves when no start runs any more. */
   async settled(): Promise<void> {
-    await Promise.allSettled([...this.#starts.values()].map(({ worker }) => worker));
+    await Promise.allSettled([...this.#starts.values()].map(({ done }) => done));
   }
 
   #share(
     facts: PendingStart & { node: string },
     waiting: Waiting,
-    begin: (crowd: Crowd) => Promise<string>,
+    begin: (context: StartContext) => Promise<string>,
   ): Promise<string> {
     let start = this.#starts.get(facts.key);
     if (!start) {
       const crowd = new Crowd();
+      const onWorker = (workerId: string) => {
+        begun.worker = workerId;
+      };
       // One turn later, so that the first member is there to hear the first word.
-      const worker = Promise.resolve()
-        .then(() => begin(crowd))
+      const done = Promise.resolve()
+        .then(() => begin({ correlationId: waiting.correlationId, listener: crowd, onWorker }))
         .finally(() => this.#starts.delete(facts.key));
-      start = { ...facts, crowd, worker };
-      this.#starts.set(facts.key, start);
+      const begun: Start = { ...facts, crowd, done };
+      this.#starts.set(facts.key, begun);
       // Its failure reaches those who wait; with nobody waiting it is in the log already.
-      worker.catch(() => undefined);
+      done.catch(() => undefined);
+      start = begun;
     }
     return this.#wait(start, waiting);
   }
@@ -109,7 +107,7 @@ export class WorkerStarts {
     this.checkCrowd(start.key);
     const leave = start.crowd.add(listener);
     try {
-      return await orAborted(start.worker, signal);
+      return await orAborted(start.done, signal);
     } finally {
       leave();
     }

@@ -23,6 +23,5 @@ export class QueenConnection {
     const session = this.#session;
     this.#session = undefined;
     await session?.close();
-    this.#control.close();
   }
 }

@@ -9,7 +9,6 @@ export async function withQueen<T>(control: QueenControl, work: (queen: QueenCli
     return await work(createQueenClient(control));
   } finally {
     await session.close();
-    control.close();
   }
 }
 

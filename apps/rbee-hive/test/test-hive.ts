@@ -1,0 +1,141 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import {
+  callJson,
+  callStream,
+  httpTransport,
+  processEnvironment,
+  Secret,
+  systemClock,
+  type Target,
+  type Timeouts,
+} from '@rbee/daemon-kit';
+import {
+  hiveEventSchema,
+  hiveRoutes,
+  type SpawnAnswer,
+  type Worker,
+  type WorkerStartEvent,
+  workerStartEventSchema,
+} from '@rbee/protocol';
+import { createHive, type Hive } from '../src/app.js';
+import { type HiveConfig, loadHiveConfig } from '../src/config.js';
+import { BUNDLED_MODELS_DIR } from '../src/installation.js';
+
+export interface TestHiveOptions {
+  /** What each worker does; see scripted-worker.mjs. */
+  script?: object;
+  timeouts?: Partial<Timeouts>;
+  config?: Partial<HiveConfig>;
+  workerPath?: string;
+  /** A home that exists already, of a hive before this one. */
+  home?: string;
+}
+
+const SCRIPTED_WORKER = fileURLToPath(new URL('./scripted-worker.mjs', import.meta.url));
+const WAIT_MS = 10_000;
+let nextPort = 21_000 + (process.pid % 400) * 100;
+
+/** A hive in this process, with a home and ports of its own, whose workers are real processes that follow a script. */
+export class TestHive {
+  private constructor(
+    readonly home: string,
+    readonly hive: Hive,
+    readonly target: Target,
+    /** First port of its workers. */
+    readonly workerPort: number,
+  ) {}
+
+  static async start(options: TestHiveOptions = {}): Promise<TestHive> {
+    const home = options.home ?? (await mkdtemp(join(tmpdir(), 'rbee-hive-')));
+    const variables = { PATH: process.env.PATH, HOME: home, RBEE_SILENT: '1', RBEE_LOG_LEVEL: 'debug' };
+    const environment = { ...processEnvironment(), home, variables };
+    const loaded = loadHiveConfig(environment, {});
+    const workerPort = nextPort;
+    nextPort += 10;
+    const config = {
+      ...loaded,
+      port: 0,
+      workerPortStart: workerPort,
+      ...options.config,
+      timeouts: { ...loaded.timeouts, ...options.timeouts },
+    };
+    const hive = await createHive(environment, config, {
+      workerProgram: {
+        path: options.workerPath ?? SCRIPTED_WORKER,
+        arguments: ['--script', JSON.stringify(options.script ?? {})],
+      },
+      bundledModelsDir: BUNDLED_MODELS_DIR,
+    });
+    const target = { transport: httpTransport({ name: 'rbee-hive', url: hive.url }), clock: systemClock };
+    return new TestHive(home, hive, { ...target, key: config.apiKey }, workerPort);
+  }
+
+  /** Stops the hive; the home stays when it is needed again. */
+  async stop(keepHome = false): Promise<void> {
+    this.target.transport.close();
+    await this.hive.stop('test ends');
+    if (!keepHome) await rm(this.home, { recursive: true });
+  }
+
+  spawn(request: object = {}): Promise<SpawnAnswer> {
+    const body = { model: 'builtin:honeycomb', backend: 'cpu', ...request };
+    return callJson(this.target, hiveRoutes.spawnWorker, { body, correlationId: 'corr-1' });
+  }
+
+  async workers(): Promise<Worker[]> {
+    return (await callJson(this.target, hiveRoutes.listWorkers)).workers;
+  }
+
+  worker(workerId: string) {
+    return callJson(this.target, hiveRoutes.getWorker, { params: { worker_id: workerId } });
+  }
+
+  shutDownWorker(workerId: string) {
+    return callJson(this.target, hiveRoutes.shutdownWorker, { params: { worker_id: workerId } });
+  }
+
+  /** Tells a scripted worker what to do. */
+  async tell(worker: { url?: string | undefined }, body: object): Promise<void> {
+    const response = await fetch(`${worker.url}/test`, { method: 'POST', body: JSON.stringify(body) });
+    await response.text();
+  }
+
+  /** Everything that a start tells, to its terminal event. */
+  async startEvents(workerId: string): Promise<WorkerStartEvent[]> {
+    const params = { worker_id: workerId };
+    const { messages } = await callStream(this.target, hiveRoutes.workerEvents, { params });
+    const events: WorkerStartEvent[] = [];
+    for await (const message of messages) events.push(workerStartEventSchema.parse(JSON.parse(message.data)));
+    return events;
+  }
+
+  /** Waits until the list of workers is as wanted, woken by the hive's own events. */
+  async until(wanted: (workers: Worker[]) => boolean): Promise<Worker[]> {
+    const abort = new AbortController();
+    const tooLate = setTimeout(() => abort.abort(new Error('the workers never became as wanted')), WAIT_MS);
+    try {
+      const { messages } = await callStream(this.target, hiveRoutes.events, { signal: abort.signal });
+      for await (const message of messages) {
+        hiveEventSchema.parse(JSON.parse(message.data));
+        const workers = await this.workers();
+        if (wanted(workers)) return workers;
+      }
+      throw new Error('the hive ended');
+    } finally {
+      clearTimeout(tooLate);
+      abort.abort(new Error('done'));
+    }
+  }
+
+  async ready(request: object = {}): Promise<SpawnAnswer> {
+    const answer = await this.spawn(request);
+    await this.startEvents(answer.worker_id);
+    return answer;
+  }
+}
+
+/** A key for a hive that needs one. */
+export const TEST_KEY = new Secret('a-key-for-tests');

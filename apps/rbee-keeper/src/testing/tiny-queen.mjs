@@ -1,0 +1,68 @@
+/**
+ * A queen of a hundred lines for tests of how queens are started and ended: health and leases only. Flags as the real
+ * one; TINY_QUEEN says how it misbehaves: `crash` ends at once with a message, `mute` never listens, `linger` needs
+ * SIGKILL, `refuse-first-lease` ends instead of giving its first lease. Every start appends a line to TINY_QUEEN_STARTS.
+ */
+import { appendFileSync, existsSync } from 'node:fs';
+import { createServer } from 'node:http';
+
+const { TINY_QUEEN: mood = '', TINY_QUEEN_STARTS: starts = '', TINY_QUEEN_VERSION: version = '0.1.0' } = process.env;
+const args = process.argv.slice(2);
+const port = Number(args[args.indexOf('--port') + 1]);
+const ephemeral = args.includes('--ephemeral');
+const leases = new Map();
+const isFirst = starts !== '' && !existsSync(starts);
+
+if (starts) appendFileSync(starts, `${process.pid} ${args.join(' ')}\n`);
+if (mood === 'crash') {
+  console.error('the database is broken');
+  process.exit(3);
+}
+
+function end() {
+  if (mood === 'linger') return;
+  // A real queen takes a moment to end what it started.
+  setTimeout(() => process.exit(0), 150);
+}
+
+function json(response, status, body) {
+  response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
+}
+
+const server = createServer((request, response) => {
+  if (request.url === '/health') return json(response, 200, { status: 'ok', version, pid: process.pid });
+  if (request.method === 'POST' && request.url === '/v2/leases') {
+    if (mood === 'refuse-first-lease' && isFirst) {
+      const error = { code: 'WORKER_DRAINING', message: 'the queen is ending', retryable: true };
+      json(response, 503, { error });
+      return end();
+    }
+    const id = `lease-${leases.size}`;
+    leases.set(id, response);
+    const event = { type: 'leased', lease_id: id, version, pid: process.pid, ephemeral };
+    response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    response.write(`event: leased\ndata: ${JSON.stringify(event)}\n\n`);
+    return response.on('close', () => release(id));
+  }
+  if (request.method === 'DELETE') {
+    const ending = release(request.url.split('/').at(-1));
+    return json(response, 200, { ending });
+  }
+  if (request.url?.startsWith('/v2/workers/list')) return json(response, 200, { workers: [] });
+  json(response, 404, { error: { code: 'NOT_FOUND', message: 'no such route' } });
+});
+
+function release(id) {
+  if (!leases.delete(id)) return ephemeral && leases.size === 0;
+  const ending = ephemeral && leases.size === 0;
+  if (ending) end();
+  return ending;
+}
+
+server.on('error', (error) => {
+  console.error(`queen-rbee cannot listen: port ${port} is in use by another process (${error.code})`);
+  process.exit(1);
+});
+process.on('SIGTERM', end);
+if (mood === 'mute') setInterval(() => undefined, 1000);
+else server.listen(port, '127.0.0.1');
