@@ -30,7 +30,11 @@ Feature: A model is loaded
       """
     And I read the worker's loading progress in the background
     And the workers go on when the progress shows layer 12
-    Then the loading progress tells 12 of 32 layers with 768 MB, then 32 of 32 with 2048 MB, then ready, then [DONE]
+    Then the loading progress tells:
+      | layers | total | megabytes |
+      | 12     | 32    | 768       |
+      | 32     | 32    | 2048      |
+    And the loading progress ends with ready and [DONE]
 
   @S31
   Scenario: The user sees a bar

@@ -8,6 +8,10 @@ import { BUNDLED_MODELS_DIR } from '../../apps/rbee-hive/src/installation.js';
 
 const [script = '{}'] = process.argv.slice(2);
 const path = new URL('scripted-worker.ts', import.meta.url).pathname;
-const workerProgram = { path, nodeArguments: ['--import', import.meta.resolve('tsx')], arguments: ['--script', script] };
+const workerProgram = {
+  path,
+  nodeArguments: ['--import', import.meta.resolve('tsx')],
+  arguments: ['--script', script],
+};
 const environment = { ...processEnvironment(), args: ['daemon'] };
 process.exit(await runCli(environment, process, { workerProgram, bundledModelsDir: BUNDLED_MODELS_DIR }));

@@ -107,14 +107,17 @@ Then('the narration {string} mentions {string}', function (this: RbeeWorld, acti
   );
 });
 
-Then('the stream narrates {string} with waits of {string} ms', function (this: RbeeWorld, action: string, list: string) {
-  const waits = list.split(', ');
-  const said = stream(this)
-    .narration(action)
-    .map((event) => String(event.human));
-  assert.equal(said.length, waits.length, said.join('\n'));
-  for (const [index, wait] of waits.entries()) assert.match(said[index] ?? '', new RegExp(`\\b${wait} ms`));
-});
+Then(
+  'the stream narrates {string} with waits of {string} ms',
+  function (this: RbeeWorld, action: string, list: string) {
+    const waits = list.split(', ');
+    const said = stream(this)
+      .narration(action)
+      .map((event) => String(event.human));
+    assert.equal(said.length, waits.length, said.join('\n'));
+    for (const [index, wait] of waits.entries()) assert.match(said[index] ?? '', new RegExp(`\\b${wait} ms`));
+  },
+);
 
 Then('the stream assigns the noted worker as reused', function (this: RbeeWorld) {
   assertHas(

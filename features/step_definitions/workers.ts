@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Then, When } from '@cucumber/cucumber';
+import { type DataTable, Then, When } from '@cucumber/cucumber';
 import type { Worker } from '@rbee/protocol';
 import { OpenStream } from '../support/event-stream.js';
 import { assertHas } from '../support/expect.js';
@@ -52,20 +52,25 @@ Then('its progress_url gives a stream of progress', async function (this: RbeeWo
   await progress.waitFor((event) => event.stage === 'loading_to_vram', 'a stage of loading');
 });
 
-Then(
-  /^the loading progress tells (\d+) of (\d+) layers with (\d+) MB, then (\d+) of (\d+) with (\d+) MB, then ready, then \[DONE\]$/,
-  async function (this: RbeeWorld, ...figures: string[]) {
-    const progress = this.notes.get('loading progress') as OpenStream;
-    await progress.closed;
-    const [layer, total, megabytes, last, lastTotal, lastMegabytes] = figures.slice(0, 6).map(Number);
-    const stages = progress.events as unknown as Record<string, unknown>[];
-    const find = (layers: number | undefined) => stages.find((stage) => stage.layers_loaded === layers);
-    assertHas(find(layer), { stage: 'loading_to_vram', layers_total: total, vram_mb: megabytes }, 'first');
-    assertHas(find(last), { stage: 'loading_to_vram', layers_total: lastTotal, vram_mb: lastMegabytes }, 'last');
-    assert.deepEqual(stages.at(-1), { stage: 'ready' });
-    assert.equal(progress.messages.at(-1)?.data, '[DONE]');
-  },
-);
+Then('the loading progress tells:', async function (this: RbeeWorld, table: DataTable) {
+  const progress = this.notes.get('loading progress') as OpenStream;
+  await progress.closed;
+  const stages = progress.events as unknown as Record<string, unknown>[];
+  for (const { layers, total, megabytes } of table.hashes()) {
+    const stage = stages.find(({ layers_loaded }) => layers_loaded === Number(layers));
+    assertHas(
+      stage,
+      { stage: 'loading_to_vram', layers_total: Number(total), vram_mb: Number(megabytes) },
+      `layer ${layers}`,
+    );
+  }
+});
+
+Then('the loading progress ends with ready and [DONE]', function (this: RbeeWorld) {
+  const progress = this.notes.get('loading progress') as OpenStream;
+  assert.deepEqual(progress.events.at(-1), { stage: 'ready' });
+  assert.equal(progress.messages.at(-1)?.data, '[DONE]');
+});
 
 Then('the worker has all its slots free and is idle', async function (this: RbeeWorld) {
   const worker = await findWorker(this);

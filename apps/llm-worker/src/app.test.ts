@@ -12,8 +12,8 @@ import { startFakeHive } from './testing/fake-hive.js';
 import { eventsOf, infer, KEY, openInference, startTestWorker, type TestWorker, textOf } from './testing/worker-run.js';
 
 const STORY: InferenceRequestInput = { prompt: 'write a short story', temperature: 0 };
-/** Goes on until the context is full. */
-const ENDLESS: InferenceRequestInput = { prompt: '1 2 3 4', template: 'none', temperature: 1.5, top_k: 40 };
+/** The bundled model goes on with it until the context is full: about a second. */
+const ENDLESS: InferenceRequestInput = { prompt: '!'.repeat(16), template: 'none', temperature: 0 };
 
 async function loadToTheEnd({ target }: TestWorker): Promise<LoadProgress[]> {
   const { messages } = await callStream(target, workerRoutes.loadingProgress);
@@ -173,6 +173,11 @@ describe('a worker that serves', () => {
     });
   });
 
+  it('ends when the context is full', async () => {
+    const end = eventsOf(await infer(worker, ENDLESS), 'end')[0];
+    expect(end).toMatchObject({ stop_reason: 'CONTEXT_FULL', tokens_out: 1024 - (end?.prompt_tokens ?? 0) });
+  });
+
   it('takes a conversation', async () => {
     const messages = [
       { role: 'user' as const, content: 'My name is Zibo. What is my name?' },
@@ -192,7 +197,7 @@ describe('a worker that serves', () => {
     const whole = await infer(worker, { ...STORY, cache_prompt: false });
     const tokens = eventsOf(whole, 'token');
     const resume = {
-      prompt_ids: [2046, 320, 10, 119, 114, 280, 257],
+      prompt_ids: [2046, 320, 10, 589, 2047, 10, 2046],
       ids: tokens.slice(0, 30).flatMap((token) => token.ids ?? []),
       next_i: 30,
     };

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { VERSION } from '@rbee/protocol';
+import { RbeeError, VERSION } from '@rbee/protocol';
 import { ScriptedHive } from './testing/scripted-hive.js';
 import { ScriptedWorker, say } from './testing/scripted-worker.js';
 import { TestQueen } from './testing/test-queen.js';
@@ -152,9 +152,7 @@ describe('a task for which a worker runs already', () => {
   });
 
   it('shows a failure as the status to a client that did not ask for a stream', async () => {
-    worker.script = say([]);
     hive.remove(worker.id);
-    const { RbeeError } = await import('@rbee/protocol');
     hive.spawnError = new RbeeError('VRAM_EXHAUSTED', 'need 6000 MB, have 4000 MB', {
       details: { required: 6000, available: 4000 },
     });

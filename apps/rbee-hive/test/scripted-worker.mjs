@@ -1,3 +1,6 @@
+// biome-ignore-all lint/nursery/noProcessExit: this program ends in whatever way a test asks for
+// biome-ignore-all lint/nursery/noJsRestrictedProperties: it is a process of its own, without an injected clock
+// biome-ignore-all lint/style/noRestrictedGlobals: the same
 /**
  * A worker process without an engine, in plain Node: it speaks the routes that a hive uses and misbehaves as told.
  * Script (JSON after --script): startError, silent, layers, stuckAtLayer, loadError, exitAtLayer, ignoreSigterm,
@@ -19,7 +22,9 @@ const narrate = (action, human) => {
 };
 
 if (script.startError) {
-  process.stderr.write(`${JSON.stringify({ level: 'error', msg: script.startError, file: '/home/someone/secret/path' })}\n`);
+  process.stderr.write(
+    `${JSON.stringify({ level: 'error', msg: script.startError, file: '/home/someone/secret/path' })}\n`,
+  );
   process.exit(1);
 }
 process.on('SIGTERM', () => {

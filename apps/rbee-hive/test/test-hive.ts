@@ -50,8 +50,9 @@ export class TestHive {
 
   static async start(options: TestHiveOptions = {}): Promise<TestHive> {
     const home = options.home ?? (await mkdtemp(join(tmpdir(), 'rbee-hive-')));
-    const variables = { PATH: process.env.PATH, HOME: home, RBEE_SILENT: '1', RBEE_LOG_LEVEL: 'debug' };
-    const environment = { ...processEnvironment(), home, variables };
+    const outside = processEnvironment();
+    const variables = { PATH: outside.variables.PATH, HOME: home, RBEE_SILENT: '1', RBEE_LOG_LEVEL: 'debug' };
+    const environment = { ...outside, home, variables };
     const loaded = loadHiveConfig(environment, {});
     const workerPort = nextPort;
     nextPort += 10;
@@ -115,7 +116,7 @@ export class TestHive {
   /** Waits until the list of workers is as wanted, woken by the hive's own events. */
   async until(wanted: (workers: Worker[]) => boolean): Promise<Worker[]> {
     const abort = new AbortController();
-    const tooLate = setTimeout(() => abort.abort(new Error('the workers never became as wanted')), WAIT_MS);
+    const cancel = systemClock.after(WAIT_MS, () => abort.abort(new Error('the workers never became as wanted')));
     try {
       const { messages } = await callStream(this.target, hiveRoutes.events, { signal: abort.signal });
       for await (const message of messages) {
@@ -125,7 +126,7 @@ export class TestHive {
       }
       throw new Error('the hive ended');
     } finally {
-      clearTimeout(tooLate);
+      cancel();
       abort.abort(new Error('done'));
     }
   }

@@ -130,7 +130,10 @@ export class Output {
 
   /** Narration that stays only until something else comes, on a terminal; elsewhere a line like any other. */
   sayForNow(actor: string, text: string): void {
-    if (!this.isTerminal || this.verbose) return this.say(actor, text);
+    if (!this.isTerminal || this.verbose) {
+      this.say(actor, text);
+      return;
+    }
     const line = toPrintableLine(`[${actor}] ${text}`).slice(0, this.columns - 1);
     this.transient(this.palette.dim(line));
   }

@@ -1,5 +1,6 @@
-import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { makeStateFolder } from './state-folder.js';
 
 const DISK_FAILURES = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EIO', 'EROFS']);
 
@@ -9,7 +10,7 @@ export class LogFile {
   #descriptor: number | undefined;
 
   constructor(path: string) {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeStateFolder(dirname(path));
     this.path = path;
     this.#descriptor = openSync(path, 'a', 0o600);
   }

@@ -55,6 +55,7 @@ export class ScriptedHive {
   /** Error that answers a spawn, if any. */
   spawnError: RbeeError | undefined;
   #listening: Listening | undefined;
+  readonly #everyWorker: ScriptedWorker[] = [];
   readonly #streams = new Set<(event: HiveEvent) => void>();
 
   get port(): number {
@@ -86,6 +87,7 @@ export class ScriptedHive {
     { model = 'builtin:honeycomb', backend = 'cpu' as Backend, state = 'idle' as Worker['state'] } = {},
   ): Promise<ScriptedWorker> {
     await worker.start();
+    this.#everyWorker.push(worker);
     this.held.set(worker.id, { worker, model, backend, state });
     this.announce(worker.id, 'added');
     return worker;
@@ -116,7 +118,7 @@ export class ScriptedHive {
 
   async stop(): Promise<void> {
     await this.crash();
-    await Promise.all([...this.held.values()].map(({ worker }) => worker.crash()));
+    await Promise.all(this.#everyWorker.map((worker) => worker.crash()));
   }
 
   #tell(event: HiveEvent): void {
@@ -196,6 +198,7 @@ export class ScriptedHive {
   async #spawn(call: Call<typeof hiveRoutes.spawnWorker>) {
     this.spawned.push(call.body);
     this.correlationIds.push(call.correlationId);
+    this.watch.touch();
     if (this.spawnError) throw this.spawnError;
     const worker = this.makeWorker();
     worker.state = 'loading';

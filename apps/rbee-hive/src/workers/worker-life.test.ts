@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { identify, isRunning } from '@rbee/daemon-kit';
+import { identify, isRunning, systemClock, waitUntilGone } from '@rbee/daemon-kit';
 import { TestHive, type TestHiveOptions } from '../../test/test-hive.js';
 
 let hive: TestHive;
@@ -13,6 +13,11 @@ afterEach(() => hive.stop());
 
 const log = () => readFileSync(join(hive.home, '.rbee/logs/rbee-hive.log'), 'utf8');
 const runFiles = () => readdirSync(join(hive.home, '.rbee/run/workers'));
+const failureOf = (failing: Promise<unknown>) =>
+  failing.then(
+    () => Promise.reject(new Error('it did not fail')),
+    (error: { details: { worker_id: string; pid: number } }) => error.details,
+  );
 const pidOf = async (workerId: string) => (await hive.worker(workerId)).pid as number;
 
 describe('the start of a worker', () => {
@@ -33,7 +38,10 @@ describe('the start of a worker', () => {
       ...['model_found', 'worker_preflight', 'ram_check', 'backend_check', 'worker_dispatch', 'worker_start'],
       ...['startup', 'worker_ready'],
     ]);
-    expect(events.filter(({ type }) => type === 'progress').at(-1)).toMatchObject({ layers_loaded: 4, layers_total: 4 });
+    expect(events.filter(({ type }) => type === 'progress').at(-1)).toMatchObject({
+      layers_loaded: 4,
+      layers_total: 4,
+    });
     expect(events.at(-1)).toEqual({ type: 'end', worker_id: answer.worker_id, state: 'idle' });
     expect(events.filter(({ type }) => type === 'end' || type === 'error')).toHaveLength(1);
     const own = events.filter((event) => event.type === 'narration' && event.actor === 'rbee-hive');
@@ -92,9 +100,8 @@ describe('the start of a worker', () => {
 
   it('ends by force when nothing is heard of the process', async () => {
     await start({ script: { silent: true, ignoreSigterm: true }, timeouts: { worker_startup: 300 } });
-    const failure = await hive.spawn().catch((error: { details: { worker_id: string; pid: number } }) => error.details);
-    const { worker_id, pid } = failure as { worker_id: string; pid: number };
-    expect(identify(pid)).toBeUndefined();
+    const { worker_id, pid } = await failureOf(hive.spawn());
+    await expect(waitUntilGone({ pid, startTime: undefined }, systemClock, 2000)).resolves.toBe(true);
     await expect(hive.worker(worker_id)).resolves.toMatchObject({
       state: 'failed',
       last_error: { code: 'WORKER_STARTUP_FAILED' },
@@ -134,8 +141,7 @@ describe('the start of a worker', () => {
 
   it('forgets a failed worker after a while', async () => {
     await start({ script: { startError: 'no' }, timeouts: { failed_worker_kept: 100 } });
-    const { details } = await hive.spawn().catch((error: { details: { worker_id: string } }) => error);
-    const id = (details as { worker_id: string }).worker_id;
+    const { worker_id: id } = await failureOf(hive.spawn());
     await expect(hive.worker(id)).resolves.toMatchObject({ state: 'failed' });
     await new Promise((resolve) => setTimeout(resolve, 150));
     await expect(hive.worker(id)).rejects.toMatchObject({ code: 'WORKER_NOT_FOUND' });
@@ -196,6 +202,7 @@ describe('a worker that runs', () => {
     await start({ timeouts: { health_poll: 50, health_call: 40 } });
     const worker = await hive.ready();
     const process = identify(await pidOf(worker.worker_id));
+    expect(process).toBeDefined();
     await hive.tell(worker, { health: 'hang' });
     await hive.until((workers) => workers.length === 0);
     expect(process && isRunning(process)).toBe(false);
@@ -219,7 +226,9 @@ describe('a worker that runs', () => {
   it('ends on request', async () => {
     await start();
     const { worker_id } = await hive.ready();
-    await expect(hive.shutDownWorker(worker_id)).resolves.toMatchObject({ message: expect.stringContaining(worker_id) });
+    await expect(hive.shutDownWorker(worker_id)).resolves.toMatchObject({
+      message: expect.stringContaining(worker_id),
+    });
     await hive.until((workers) => workers.length === 0);
     expect(log()).not.toMatch(/SIGKILL/);
     await expect(hive.shutDownWorker(worker_id)).rejects.toMatchObject({ code: 'WORKER_NOT_FOUND' });
@@ -231,7 +240,9 @@ describe('a worker that runs', () => {
     await hive.shutDownWorker(worker_id);
     await hive.until((workers) => workers.length === 0);
     expect(readFileSync(join(hive.home, `.rbee/logs/${worker_id}.log`), 'utf8')).toContain('SIGTERM ignored');
-    expect(log()).toMatch(new RegExp(`"worker_id":"${worker_id}","pid":\\d+,"reason":"no answer, and no end on SIGTERM"`));
+    expect(log()).toMatch(
+      new RegExp(`"worker_id":"${worker_id}","pid":\\d+,"reason":"no answer, and no end on SIGTERM"`),
+    );
   });
 });
 

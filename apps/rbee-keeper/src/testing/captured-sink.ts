@@ -1,5 +1,10 @@
 import { Writable } from 'node:stream';
 
+const CLEAR_LINE = '\r\u001b[K';
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is looked for
+const ESCAPES = /\u001b\[[0-9;?]*[A-Za-z]/g;
+
 /** A standard output that keeps what is written to it; as a terminal or as a pipe. */
 export class CapturedSink extends Writable {
   readonly isTTY: boolean;
@@ -17,7 +22,7 @@ export class CapturedSink extends Writable {
   get screen(): string {
     return this.text
       .split('\n')
-      .map((line) => line.slice(line.lastIndexOf('\r\u001b[K') + 1).replace(/^\u001b\[K/, ''))
+      .map((line) => line.split(CLEAR_LINE).at(-1) ?? '')
       .join('\n')
       .replace(ESCAPES, '');
   }
@@ -41,12 +46,12 @@ export class CapturedSink extends Writable {
   }
 
   override _write(chunk: string, _encoding: BufferEncoding, done: (error?: Error) => void): void {
-    if (this.#failure !== undefined) return done(Object.assign(new Error(this.#failure), { code: this.#failure }));
+    if (this.#failure !== undefined) {
+      done(Object.assign(new Error(this.#failure), { code: this.#failure }));
+      return;
+    }
     this.text += chunk;
     for (const check of [...this.#watchers]) check();
     done();
   }
 }
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is looked for
-const ESCAPES = /\u001b\[[0-9;?]*[A-Za-z]/g;

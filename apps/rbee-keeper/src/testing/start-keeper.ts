@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { type Clock, systemClock } from '@rbee/daemon-kit/client';
+import { systemClock } from '@rbee/daemon-kit/client';
 import type { KeeperEnvironment, TextSource } from '../keeper-environment.js';
 import { runProgram } from '../program.js';
 import { CapturedSink } from './captured-sink.js';
@@ -18,7 +18,6 @@ export interface KeeperOptions {
   /** Text of standard input; left out: it stays open and empty. */
   readonly input?: string;
   readonly queenLauncher?: string;
-  readonly clock?: Clock;
 }
 
 /** One run of the keeper within the test's own process. */
@@ -46,6 +45,25 @@ export function removeFolders(): void {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 }
 
+/** An environment of which only some parts matter; the rest is empty. */
+export function environmentWith(parts: Partial<KeeperEnvironment>): KeeperEnvironment {
+  return {
+    args: [],
+    variables: {},
+    cwd: '/',
+    home: '/',
+    tmpdir: '/',
+    clock: systemClock,
+    stdin: new PassThrough(),
+    stdout: new CapturedSink(),
+    stderr: new CapturedSink(),
+    signals: new EventEmitter(),
+    execPath: process.execPath,
+    queenLauncher: '/nowhere/queen-rbee.js',
+    ...parts,
+  };
+}
+
 /** Starts the keeper with a command line. */
 export function startKeeper(args: readonly string[], options: KeeperOptions = {}): KeeperRun {
   const home = options.home ?? makeFolder();
@@ -56,7 +74,7 @@ export function startKeeper(args: readonly string[], options: KeeperOptions = {}
   const stderr = new CapturedSink(terminal !== undefined && terminal !== 'stdout');
   const signals = new EventEmitter();
   mkdirSync(join(home, 'tmp'), { recursive: true });
-  const env: KeeperEnvironment = {
+  const env = environmentWith({
     args,
     variables: {
       TERM: 'xterm',
@@ -66,14 +84,12 @@ export function startKeeper(args: readonly string[], options: KeeperOptions = {}
     cwd: home,
     home,
     tmpdir: join(home, 'tmp'),
-    clock: options.clock ?? systemClock,
     stdin: stdin as TextSource,
     stdout,
     stderr,
     signals,
-    execPath: process.execPath,
-    queenLauncher: options.queenLauncher ?? '/nowhere/queen-rbee.js',
-  };
+    ...(options.queenLauncher ? { queenLauncher: options.queenLauncher } : {}),
+  });
   return { stdin, stdout, stderr, home, code: runProgram(env), signal: (name = 'SIGINT') => void signals.emit(name) };
 }
 

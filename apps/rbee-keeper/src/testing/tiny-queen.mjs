@@ -5,24 +5,26 @@
  */
 import { appendFileSync, existsSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { argv, env, exit, pid } from 'node:process';
+import { setInterval, setTimeout } from 'node:timers';
 
-const { TINY_QUEEN: mood = '', TINY_QUEEN_STARTS: starts = '', TINY_QUEEN_VERSION: version = '0.1.0' } = process.env;
-const args = process.argv.slice(2);
+const { TINY_QUEEN: mood = '', TINY_QUEEN_STARTS: starts = '', TINY_QUEEN_VERSION: version = '0.1.0' } = env;
+const args = argv.slice(2);
 const port = Number(args[args.indexOf('--port') + 1]);
 const ephemeral = args.includes('--ephemeral');
 const leases = new Map();
 const isFirst = starts !== '' && !existsSync(starts);
 
-if (starts) appendFileSync(starts, `${process.pid} ${args.join(' ')}\n`);
+if (starts) appendFileSync(starts, `${pid} ${args.join(' ')}\n`);
 if (mood === 'crash') {
   console.error('the database is broken');
-  process.exit(3);
+  exit(3);
 }
 
 function end() {
   if (mood === 'linger') return;
   // A real queen takes a moment to end what it started.
-  setTimeout(() => process.exit(0), 150);
+  setTimeout(() => exit(0), 150);
 }
 
 function json(response, status, body) {
@@ -30,7 +32,7 @@ function json(response, status, body) {
 }
 
 const server = createServer((request, response) => {
-  if (request.url === '/health') return json(response, 200, { status: 'ok', version, pid: process.pid });
+  if (request.url === '/health') return json(response, 200, { status: 'ok', version, pid });
   if (request.method === 'POST' && request.url === '/v2/leases') {
     if (mood === 'refuse-first-lease' && isFirst) {
       const error = { code: 'WORKER_DRAINING', message: 'the queen is ending', retryable: true };
@@ -39,7 +41,7 @@ const server = createServer((request, response) => {
     }
     const id = `lease-${leases.size}`;
     leases.set(id, response);
-    const event = { type: 'leased', lease_id: id, version, pid: process.pid, ephemeral };
+    const event = { type: 'leased', lease_id: id, version, pid, ephemeral };
     response.writeHead(200, { 'Content-Type': 'text/event-stream' });
     response.write(`event: leased\ndata: ${JSON.stringify(event)}\n\n`);
     return response.on('close', () => release(id));
@@ -61,7 +63,7 @@ function release(id) {
 
 server.on('error', (error) => {
   console.error(`queen-rbee cannot listen: port ${port} is in use by another process (${error.code})`);
-  process.exit(1);
+  exit(1);
 });
 process.on('SIGTERM', end);
 if (mood === 'mute') setInterval(() => undefined, 1000);

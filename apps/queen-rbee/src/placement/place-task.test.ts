@@ -1,0 +1,238 @@
+import { describe, expect, it } from '@jest/globals';
+import { type Placement, placeTask } from './place-task.js';
+import type { NodeView, PendingStart, Wanted, WorkerView } from './snapshot.js';
+
+const MB = 2 ** 20;
+
+function worker(worker_id: string, fields: Partial<WorkerView> = {}): WorkerView {
+  return {
+    worker_id,
+    model_ref: 'hf:org/m',
+    backend: 'cpu',
+    device: 0,
+    state: 'idle',
+    slots_total: 4,
+    slots_available: 4,
+    last_activity: '2030-01-01T00:00:00.000Z',
+    inFlight: 0,
+    waiting: 0,
+    ...fields,
+  };
+}
+
+function node(name: string, fields: Partial<NodeView> = {}): NodeView {
+  return {
+    name,
+    hiveUp: true,
+    workers: [],
+    models: [],
+    backends: [{ name: 'cpu', available: true, devices: 1 }],
+    resources: undefined,
+    starting: [],
+    ...fields,
+  };
+}
+
+const start = (fields: Partial<PendingStart> = {}): PendingStart => ({
+  key: 's1',
+  model: 'hf:org/m',
+  backend: 'cpu',
+  device: 0,
+  worker: undefined,
+  ...fields,
+});
+const ram = (ram_available_mb: number) => ({ ram_available_mb }) as NonNullable<NodeView['resources']>;
+const wanted: Wanted = { model: 'hf:org/m', backend: 'cpu' };
+/** What was decided, without the words. */
+const short = (placement: Placement) =>
+  placement.action === 'refuse'
+    ? placement.error.code
+    : [
+        placement.action,
+        placement.node,
+        ...('worker' in placement ? [placement.worker] : []),
+        ...('start' in placement ? [placement.start] : []),
+      ].join(' ');
+
+describe('placeTask', () => {
+  const busy = worker('w', { inFlight: 4, state: 'busy', slots_available: 0 });
+  const table: [string, Partial<Wanted>, NodeView[], string][] = [
+    ['no hive known', {}, [node('a', { hiveUp: false })], 'start_hive a'],
+    ['an empty hive', {}, [node('a')], 'start_worker a'],
+    ['an idle match', {}, [node('a', { workers: [worker('w')] })], 'use a w'],
+    ['another model', {}, [node('a', { workers: [worker('w', { model_ref: 'hf:org/n' })] })], 'start_worker a'],
+    ['another variant', {}, [node('a', { workers: [worker('w', { model_ref: 'hf:org/m:Q8_0' })] })], 'start_worker a'],
+    ['another backend', {}, [node('a', { workers: [worker('w', { backend: 'cuda' })] })], 'start_worker a'],
+    ['another device', { device: 1 }, [node('a', { workers: [worker('w')] })], 'start_worker a'],
+    ['any device will do', {}, [node('a', { workers: [worker('w', { device: 3 })] })], 'use a w'],
+    [
+      'the bundled model by its full name',
+      { model: 'builtin:honeycomb' },
+      [node('a', { workers: [worker('w', { model_ref: 'builtin:honeycomb:q4_k_m' })] })],
+      'use a w',
+    ],
+    [
+      'a file in another spelling',
+      { model: 'file:/m.gguf' },
+      [node('a', { workers: [worker('w', { model_ref: 'file:///m.gguf' })] })],
+      'use a w',
+    ],
+    ['an excluded worker', { excluded: new Set(['w']) }, [node('a', { workers: [worker('w')] })], 'start_worker a'],
+    ['a draining worker', {}, [node('a', { workers: [worker('w', { state: 'draining' })] })], 'start_worker a'],
+    ['a failed worker', {}, [node('a', { workers: [worker('w', { state: 'failed' })] })], 'start_worker a'],
+    ['a loading worker', {}, [node('a', { workers: [worker('w', { state: 'loading' })] })], 'follow a w'],
+    ['an ill worker', {}, [node('a', { workers: [worker('w', { state: 'unhealthy' })] })], 'wait a w'],
+    [
+      'busy for others only',
+      {},
+      [node('a', { workers: [worker('w', { state: 'busy', slots_available: 0 })] })],
+      'use a w',
+    ],
+    ['no slot by own count', {}, [node('a', { workers: [busy] })], 'wait a w'],
+    [
+      'slots that waiting tasks will take',
+      {},
+      [node('a', { workers: [worker('w', { inFlight: 2, waiting: 2 })] })],
+      'wait a w',
+    ],
+    [
+      'an idle one before a busy one',
+      {},
+      [node('a', { workers: [worker('x', { state: 'busy' }), worker('y')] })],
+      'use a y',
+    ],
+    [
+      'most free slots',
+      {},
+      [node('a', { workers: [worker('x', { inFlight: 2 }), worker('y', { inFlight: 1 })] })],
+      'use a y',
+    ],
+    [
+      'the slots of others count as well',
+      {},
+      [node('a', { workers: [worker('x', { slots_available: 1 }), worker('y', { inFlight: 2 })] })],
+      'use a y',
+    ],
+    [
+      'longest idle',
+      {},
+      [node('a', { workers: [worker('x'), worker('y', { last_activity: '2029-01-01T00:00:00.000Z' })] })],
+      'use a y',
+    ],
+    ['a warm worker on another node', {}, [node('a'), node('b', { workers: [worker('w')] })], 'use b w'],
+    [
+      'not on another node than asked',
+      { node: 'a' },
+      [node('a'), node('b', { workers: [worker('w')] })],
+      'start_worker a',
+    ],
+    ['a start of another task', {}, [node('a', { starting: [start()] })], 'join a s1'],
+    ['a start on the wanted device', { device: 0 }, [node('a', { starting: [start()] })], 'join a s1'],
+    ['a start on another device', { device: 1 }, [node('a', { starting: [start()] })], 'start_worker a'],
+    [
+      'a start whose device is open',
+      { device: 1 },
+      [node('a', { starting: [start({ device: undefined })] })],
+      'start_worker a',
+    ],
+    ['a start of another model', {}, [node('a', { starting: [start({ model: 'hf:org/n' })] })], 'start_worker a'],
+    [
+      'a started worker belongs to those who wait for it',
+      {},
+      [node('a', { starting: [start({ worker: 'w' })], workers: [worker('w')] })],
+      'join a s1',
+    ],
+    [
+      'a started worker, by its device',
+      { device: 2 },
+      [node('a', { starting: [start({ worker: 'w', device: undefined })], workers: [worker('w', { device: 2 })] })],
+      'join a s1',
+    ],
+    ['a free worker before a start', {}, [node('a', { starting: [start()], workers: [worker('w')] })], 'use a w'],
+    ['a start before a queue', {}, [node('a', { starting: [start()], workers: [busy] })], 'join a s1'],
+    [
+      'the shortest queue',
+      {},
+      [node('a', { workers: [worker('x', { inFlight: 4, waiting: 3 }), worker('y', { inFlight: 4, waiting: 1 })] })],
+      'wait a y',
+    ],
+    [
+      'the node that has the model',
+      {},
+      [node('a'), node('b', { models: [{ model_ref: 'hf:org/m', size_bytes: MB }] })],
+      'start_worker b',
+    ],
+    ['a node whose hive answers', {}, [node('a', { hiveUp: false }), node('b')], 'start_worker b'],
+    [
+      'the node with less to do',
+      {},
+      [node('a', { workers: [worker('w', { model_ref: 'hf:org/n', inFlight: 2 })] }), node('b')],
+      'start_worker b',
+    ],
+    [
+      'the node with the backend',
+      { backend: 'metal' },
+      [node('a'), node('b', { backends: [{ name: 'metal', available: true, devices: 1 }] })],
+      'start_worker b',
+    ],
+    ['a single node is asked itself', { backend: 'metal' }, [node('a')], 'start_worker a'],
+    ['an unknown node', { node: 'c' }, [node('a')], 'NODE_NOT_FOUND'],
+    ['no node at all', {}, [], 'NO_NODE_FITS'],
+    ['no node fits', { backend: 'metal' }, [node('a'), node('b')], 'NO_NODE_FITS'],
+  ];
+  it.each(table)('%s', (_what, fields, nodes, expected) => {
+    expect(short(placeTask({ ...wanted, ...fields }, nodes))).toBe(expected);
+  });
+
+  it('says of every node why it does not fit', () => {
+    const models = [{ model_ref: 'hf:org/m', size_bytes: 5000 * MB }];
+    const cuda = [{ name: 'cuda' as const, available: true, devices: 2 }];
+    const placement = placeTask({ ...wanted, backend: 'cuda', device: 2 }, [
+      node('a'),
+      node('b', { backends: cuda }),
+      node('c', {
+        backends: [{ ...cuda[0], name: 'cuda', available: true, devices: 4 }],
+        models,
+        resources: ram(5999),
+      }),
+    ]);
+    expect(placement).toMatchObject({ action: 'refuse' });
+    if (placement.action !== 'refuse') return;
+    expect(placement.error.details.nodes).toEqual([
+      { node: 'a', reason: 'it has no cuda, only cpu' },
+      { node: 'b', reason: 'it has no cuda device 2, only 2 of them' },
+      { node: 'c', reason: 'it has 5999 MB free, 6000 MB are needed' },
+    ]);
+  });
+
+  it('takes memory that is exactly enough', () => {
+    const models = [{ model_ref: 'hf:org/m', size_bytes: 5000 * MB }];
+    const nodes = [node('a', { models, resources: ram(6000) }), node('b', { models, resources: ram(5999) })];
+    expect(short(placeTask(wanted, nodes))).toBe('start_worker a');
+  });
+
+  it('offers the command that adds an unknown node', () => {
+    const placement = placeTask({ ...wanted, node: 'workstation' }, [node('localhost')]);
+    expect(placement).toMatchObject({
+      error: {
+        code: 'NODE_NOT_FOUND',
+        suggestion: expect.stringContaining('setup add-node --name workstation --ssh-host'),
+      },
+    });
+  });
+
+  it('places a task among 1,000 nodes in less than 5 ms', () => {
+    const nodes = Array.from({ length: 1_000 }, (_, index) =>
+      node(`n${index}`, {
+        workers: [worker(`w${index}`, { model_ref: 'hf:org/n' }), worker(`x${index}`, { inFlight: 4 })],
+      }),
+    );
+    for (let warmUp = 0; warmUp < 20; warmUp++) placeTask(wanted, nodes);
+    const runs = Array.from({ length: 20 }, () => {
+      const before = performance.now();
+      placeTask(wanted, nodes);
+      return performance.now() - before;
+    });
+    expect(Math.min(...runs)).toBeLessThan(5);
+  });
+});
