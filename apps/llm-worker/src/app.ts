@@ -25,6 +25,8 @@ export interface WorkerAppOptions {
   /** Takes what is narrated outside of jobs, one line of JSON each. */
   readonly output: { write(line: string): void };
   readonly pid: number;
+  /** Value of UV_THREADPOOL_SIZE with which this process was started. */
+  readonly threadPoolSize: string | undefined;
 }
 
 /** A hive that has not heard of a failed load finds it by polling: every 2 s. */
@@ -96,8 +98,9 @@ export class WorkerApp implements Running {
       actor: 'llm-worker-rbee',
       action: 'startup',
       target: workerId,
-      human: `Starting worker ${workerId}`,
+      human: `starting worker ${workerId}`,
     });
+    this.#checkThreadPool();
     const parts = {
       workerId,
       modelRef,
@@ -117,8 +120,16 @@ export class WorkerApp implements Running {
       actor: 'http-server',
       action: 'server_start',
       target: this.url,
-      human: `Listening on ${this.url}`,
+      human: `listening on ${this.url}`,
     });
+  }
+
+  /** With more than one thread, each step may run on another one, and the compute threads have to be set up anew for it. */
+  #checkThreadPool(): void {
+    const { threadPoolSize, settings } = this.#options;
+    if (threadPoolSize === '1') return;
+    const human = 'generation will be slow: start this process with UV_THREADPOOL_SIZE=1';
+    this.#narrate({ actor: 'llm-worker-rbee', action: 'startup', target: settings.workerId, human, level: 'warn' });
   }
 
   /** The first callback goes out before the engine takes the only thread of libuv's pool for loading. */
@@ -131,8 +142,8 @@ export class WorkerApp implements Running {
     this.status.onChange(() => this.#link?.notify());
     await this.#link.call();
     const human = this.#link.acknowledged
-      ? 'The hive knows this worker'
-      : 'The hive did not answer; trying again later';
+      ? 'the hive knows this worker'
+      : 'the hive did not answer; trying again later';
     this.#narrate({ actor: 'llm-worker-rbee', action: 'callback_ready', target: callbackUrl, human });
   }
 
@@ -142,12 +153,12 @@ export class WorkerApp implements Running {
     const { modelRef, modelPath, backend, device, slots, contextSize } = settings;
     const start = clock.monotonic();
     const on = backend === 'cpu' ? 'cpu' : `${backend}:${device}`;
-    this.#narrate({ actor: 'device-manager', action: 'device_init', target: on, human: `Using ${on}`, device: on });
+    this.#narrate({ actor: 'device-manager', action: 'device_init', target: on, human: `using ${on}`, device: on });
     this.#narrate({
       actor: 'model-loader',
       action: 'model_load',
       target: modelRef,
-      human: `Loading ${modelRef} on ${on}`,
+      human: `loading ${modelRef} on ${on}`,
     });
     try {
       // Only now: it takes a third of a second, in which the server would not be reachable and the hive would not know of it.
@@ -166,7 +177,7 @@ export class WorkerApp implements Running {
       this.status.loaded(engine);
       const ms = Math.round(clock.monotonic() - start);
       const facts = `${engine.layers} layers, ${engine.slotsTotal} slots of ${engine.contextSize} tokens`;
-      const human = `Loaded ${modelRef} in ${ms} ms: ${facts}`;
+      const human = `loaded ${modelRef} in ${ms} ms: ${facts}`;
       this.#narrate({ actor: 'model-loader', action: 'model_loaded', target: modelRef, human, duration_ms: ms });
     } catch (error) {
       if (!this.#loadAbort.signal.aborted) return await this.#giveUp(toRbeeError(error));
@@ -210,7 +221,7 @@ export class WorkerApp implements Running {
       actor: 'llm-worker-rbee',
       action: 'shutdown',
       target: workerId,
-      human: `Shutting down (${reason})`,
+      human: `shutting down (${reason})`,
     });
     this.status.drain();
     this.#loadAbort.abort(new RbeeError('WORKER_DRAINING', 'the worker is shutting down'));
@@ -229,7 +240,7 @@ export class WorkerApp implements Running {
       actor: 'llm-worker-rbee',
       action: 'exit',
       target: workerId,
-      human: `Worker ${workerId} has ended`,
+      human: `worker ${workerId} has ended`,
     });
     cancelDeadline();
     this.#end(0);
@@ -243,7 +254,7 @@ export class WorkerApp implements Running {
         actor: 'device-manager',
         action: 'memory_freed',
         target: backend,
-        human: 'Freed the memory of the model',
+        human: 'freed the memory of the model',
       });
     }
     await this.#listening.close();

@@ -46,16 +46,12 @@ export async function infer(
   stream: EventStream<InferenceEvent>,
 ): Promise<GenerationResult | undefined> {
   const accepted = accept(parts, call);
-  const { id, lease, running } = accepted;
-  const disconnect = connectCancels(parts, call, running);
+  const disconnect = connectCancels(parts, call, accepted.running);
   try {
     return call.body.stream ? await answerStream(parts, call, accepted, stream) : await answerOnce(call, accepted);
   } finally {
     disconnect();
-    await lease.release();
-    running.end();
-    parts.status.slotsChanged();
-    call.log.info({ job_id: id, slots_available: parts.status.slotsAvailable }, 'the slot is free');
+    await release(parts, call, accepted);
   }
 }
 
@@ -71,6 +67,21 @@ function accept({ status, jobs }: InferenceParts, { body }: InferCall): Accepted
   const running = jobs.begin(id);
   status.slotsChanged();
   return { id, job, lease, running };
+}
+
+/** A slot that can't be made usable again stays out of service; its job ends all the same. */
+async function release(
+  { status }: InferenceParts,
+  { log }: InferCall,
+  { id, lease, running }: Accepted,
+): Promise<void> {
+  try {
+    await lease.release();
+  } finally {
+    running.end();
+    status.slotsChanged();
+    log.info({ job_id: id, slots_available: status.slotsAvailable }, 'the job has left its slot');
+  }
 }
 
 function toBusyError(engine: Engine): RbeeError {

@@ -13,19 +13,19 @@ const ENDINGS: Record<StopReason, string> = {
 /** Tells that a job has its slot, and from where it starts. */
 export function narrateStart(narrate: Narrate, facts: { id: string; job: Job; lease: Lease; slots: number }): void {
   const { id: target, job, lease, slots } = facts;
-  narrate({ actor: 'tokenizer', action: 'tokenize', target, human: `The prompt has ${job.promptTokens} tokens` });
+  narrate({ actor: 'tokenizer', action: 'tokenize', target, human: `the prompt has ${job.promptTokens} tokens` });
   const cache =
-    lease.reusable === 0 ? 'Starting from an empty cache' : `Reusing ${lease.reusable} tokens from the cache`;
+    lease.reusable === 0 ? 'starting from an empty cache' : `reusing ${lease.reusable} tokens from the cache`;
   narrate({ actor: 'inference-backend', action: 'cache_reset', target, human: cache });
   const bound = job.maxTokens === undefined ? '' : ` up to ${job.maxTokens} tokens`;
-  const human = `Generating${bound} in slot ${lease.slot + 1} of ${slots}`;
+  const human = `generating${bound} in slot ${lease.slot + 1} of ${slots}`;
   narrate({ actor: 'inference-backend', action: 'inference_start', target, human });
 }
 
 /** Tells how far a long prompt has been read. */
 export function narratePrompt(narrate: Narrate, { id, figures }: { id: string; figures: GenerationFigures }): void {
   const { promptTokens, promptLeft } = figures;
-  const human = `Reading the prompt: ${promptTokens - promptLeft} of ${promptTokens} tokens`;
+  const human = `reading the prompt: ${promptTokens - promptLeft} of ${promptTokens} tokens`;
   narrate({ actor: 'inference-backend', action: 'inference_start', target: id, human });
 }
 
@@ -37,7 +37,7 @@ export function narrateEnd(narrate: Narrate, { id, result }: { id: string; resul
     actor: 'inference-backend',
     action: 'inference_complete',
     target: id,
-    human: `Generated ${tokensOut} tokens in ${formatDuration(ms)}: ${ENDINGS[stopReason]}`,
+    human: `generated ${tokensOut} tokens in ${formatDuration(ms)}: ${ENDINGS[stopReason]}`,
     duration_ms: Math.round(ms),
   });
 }
@@ -51,7 +51,7 @@ export function narrateFailure(narrate: Narrate, facts: { id: string; error: Rbe
     action: cancelled ? 'cancelled' : 'error',
     target: id,
     level: cancelled ? 'info' : 'error',
-    human: `${cancelled ? 'Stopped' : 'Failed'} after ${tokensOut} tokens: ${error.message}`,
+    human: `${cancelled ? 'stopped' : 'failed'} after ${tokensOut} tokens: ${error.message}`,
     error_kind: error.code.toLowerCase(),
   });
 }

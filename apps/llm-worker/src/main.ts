@@ -33,14 +33,8 @@ async function run(environment: Environment, flags: SettingFlags): Promise<numbe
     const output = new PipeWriter(environment.stdout, (error) =>
       log.warn({ error }, 'nobody reads the narration any more'),
     );
-    const app = await WorkerApp.start({ environment, settings, log, output, pid: process.pid });
-    const pool = environment.variables.UV_THREADPOOL_SIZE;
-    if (pool !== '1') {
-      log.warn(
-        { UV_THREADPOOL_SIZE: pool ?? null },
-        'generation is slow: start this process with UV_THREADPOOL_SIZE=1',
-      );
-    }
+    const threadPoolSize = environment.variables.UV_THREADPOOL_SIZE;
+    const app = await WorkerApp.start({ environment, settings, log, output, pid: process.pid, threadPoolSize });
     const { clock } = environment;
     const { drain, kill } = settings.timeouts;
     return await runUntilEnded(app, { signals: process, clock, deadlineMs: drain + kill, log });

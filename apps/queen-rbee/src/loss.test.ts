@@ -116,7 +116,7 @@ describe('a task whose worker fails it', () => {
   it('is not sent to a worker that its hive says is shutting down', async () => {
     await (await queen.task()).all;
     hive.setState(worker.id, 'draining');
-    await (await queen.json('GET', '/v2/workers/list')).body;
+    await queen.untilStates('draining');
     const events = await (await queen.task()).all;
     expect(terminals(events)).toMatchObject([{ type: 'end' }]);
     expect(hive.spawned).toHaveLength(1);

@@ -53,7 +53,7 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
       checkWorkerKey(body.worker_id, headers.authorization);
       if (!URL.canParse(body.url))
         throw new RbeeError('INVALID_REQUEST', 'the request is not valid: url: must be a URL');
-      pool.onReady(body);
+      await pool.onReady(body);
       return { message: `worker ${body.worker_id} is known` };
     },
     heartbeat: async ({ body, headers }) => {

@@ -30,10 +30,13 @@ export async function readCommandLine(args: readonly string[], columns: number):
     const command = await entry.load();
     chosen = { entry, command };
     inner.options(toYargsOptions(command.options));
-  }).fail((message, error) => {
-    throw error instanceof UsageError ? error : toUsageError(message ?? String(error), named);
   });
-  const parsed = (await parser.parseAsync(joinDashedValues(args))) as Parsed;
+  let parsed: Parsed;
+  try {
+    parsed = (await parser.parseAsync(joinDashedValues(args))) as Parsed;
+  } catch (error) {
+    throw (error as Error).name === 'YError' ? toUsageError((error as Error).message, named) : error;
+  }
   const table = { ...globalOptions, ...chosen?.command.options };
   const [noun] = parsed._.map(String);
   if (parsed.help || (noun === undefined && !parsed.version && findUnknownFlag(parsed, table) === undefined)) {
@@ -76,6 +79,7 @@ function createParser(load: (entry: CommandEntry, inner: Argv) => Promise<void>)
     .help(false)
     .version(false)
     .showHelpOnFail(false)
+    .fail(false)
     .parserConfiguration({
       'boolean-negation': false,
       'camel-case-expansion': false,
@@ -109,8 +113,8 @@ function toYargsOptions(table: OptionTable): Record<string, Options> {
 function toYargsOption(option: OptionDefinition): Options {
   if (option.type === 'boolean') return { type: 'boolean' };
   if (option.type === 'list') return { type: 'array', string: true, requiresArg: true };
-  const type = option.type === 'number' ? 'number' : 'string';
-  return { type, requiresArg: true, ...(option.default === undefined ? {} : { default: option.default }) };
+  // Numbers too are read as text, so that nothing is taken for a number that is none.
+  return { type: 'string', requiresArg: true, default: option.default };
 }
 
 function renderHelp(

@@ -25,10 +25,16 @@ function readOption(name: string, option: OptionDefinition, given: unknown, entr
   }
   if (option.type === 'string') return value;
   if (option.type === 'number') {
-    if (Number.isFinite(value)) return value;
-    throw new UsageError(`--${name} must be a number`, entry);
+    const number = toNumber(String(value));
+    if (number !== undefined) return number;
+    throw new UsageError(`--${name} must be a number, not "${value}"`, entry);
   }
   const duration = parseDuration(String(value));
   if (duration !== undefined) return duration;
   throw new UsageError(`--${name} must be a duration such as 500ms, 30s or 5m, not "${value}"`, entry);
+}
+
+function toNumber(text: string): number | undefined {
+  const number = Number(text);
+  return text.trim() === '' || !Number.isFinite(number) ? undefined : number;
 }

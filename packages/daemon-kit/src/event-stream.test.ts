@@ -256,6 +256,33 @@ describe('an idle stream', () => {
   });
 });
 
+it('a stream that has ended is not kept alive, also while its reader is behind', async () => {
+  const clock = new ManualClock();
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const { url } = await startSampleService(
+    {
+      generate: async (_call, stream) => {
+        for (let i = 0; i < 200; i++) stream.send({ type: 'token', t: 'x'.repeat(65536) });
+        stream.send({ type: 'end' });
+        end();
+      },
+    },
+    { clock },
+  );
+  const incoming = await openRaw(`${url}/v1/generate`, { method: 'POST', body: '{}' });
+  await ended;
+  await clock.advance(60_000);
+  expect(clock.pending).toBe(0);
+  expect(
+    Buffer.concat(await incoming.toArray())
+      .toString()
+      .endsWith(DONE),
+  ).toBe(true);
+});
+
 describe('a reader', () => {
   it('that is behind holds the writer back until it has caught up', async () => {
     let sent = 0;

@@ -109,7 +109,7 @@ export function serve<T extends RouteTable>(routes: T, handlers: Handlers<T>, op
         },
         ...(route.body ? [parseBody] : []),
         (request, response, next) => {
-          answer(route, handler, request, response, options).catch((error: unknown) => next(toRbeeError(error)));
+          answer(route, handler, request, response, options).catch(next);
         },
       ];
       app[method.toLowerCase() as 'get'](path.replace(/\{(\w+)\}/g, ':$1'), ...steps);

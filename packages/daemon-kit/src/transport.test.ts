@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -27,6 +27,7 @@ async function start(
   return transport;
 }
 
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 const get = (transport: Transport, path = '/') => transport.send(path, { method: 'GET', headers: {} });
 const post = (transport: Transport, body: string) => transport.send('/', { method: 'POST', headers: {}, body });
 
@@ -145,31 +146,33 @@ describe('a kept connection that the peer closed in this moment', () => {
     expect(requests).toHaveLength(3);
   });
 
-  it('is replaced only once', async () => {
-    const { server, requests } = scriptedPeer((socket) => {
-      if (requests.length > 1) socket.resetAndDestroy();
-      else socket.write(ok('a'));
+  it('is replaced only once, also where the next one is as old', async () => {
+    const { server, requests, sockets } = scriptedPeer((socket) => {
+      if (requests.length > 2) socket.resetAndDestroy();
+      else if (requests.length === 2) for (const each of sockets) each.write(ok('a'));
     });
     const transport = await start(server);
-    await textOf(await get(transport));
+    await Promise.all([get(transport).then(textOf), get(transport).then(textOf)]);
     await expect(get(transport)).rejects.toMatchObject({ code: 'CONNECTION_TIMEOUT' });
-    expect(requests).toHaveLength(3);
+    expect([requests.length, sockets.size]).toEqual([4, 2]);
   });
 
   it('is not replaced when the answer has begun: nothing is done twice', async () => {
-    const { server, requests } = scriptedPeer((socket) => {
-      if (requests.length === 1) socket.write(ok('a'));
-      else
-        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf', () =>
-          setImmediate(() => socket.resetAndDestroy()),
-        );
+    const { server, requests, sockets } = scriptedPeer((socket) => {
+      if (requests.length !== 2) socket.write(ok('a'));
+      else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf');
     });
     const transport = await start(server);
     await textOf(await get(transport));
-    const answer = await post(transport, 'body');
-    await expect(textOf(answer)).rejects.toThrow();
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(requests).toHaveLength(2);
+    const chunks = (await post(transport, 'body')).body[Symbol.asyncIterator]();
+    expect(String((await chunks.next()).value)).toBe('half');
+    expect(sockets.size).toBe(1);
+    const rest = chunks.next();
+    for (const socket of sockets) socket.resetAndDestroy();
+    await expect(rest).rejects.toThrow();
+    // A repeated request would be on its way before this one.
+    await textOf(await get(transport));
+    expect(requests.map((request) => request.slice(0, 4))).toEqual(['GET ', 'POST', 'GET ']);
   });
 });
 
@@ -200,6 +203,21 @@ describe('a signal', () => {
     abort.abort(new Error('enough'));
     await expect(text).rejects.toThrow();
   });
+});
+
+it('lets its signal go when the exchange is over, however it ends', async () => {
+  const { signal } = new AbortController();
+  const { server, requests } = scriptedPeer((socket) => {
+    if (requests.length < 3) socket.write(ok('a'));
+    else socket.destroy();
+  });
+  const transport = await start(server);
+  const send = () => transport.send('/', { method: 'GET', headers: {}, signal });
+  await textOf(await send());
+  (await send()).body.destroy();
+  await expect(send()).rejects.toMatchObject({ code: 'CONNECTION_TIMEOUT' });
+  for (let turn = 0; turn < 100 && getEventListeners(signal, 'abort').length > 0; turn++) await nextTurn();
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
 });
 
 it('a body that is left early closes its connection', async () => {

@@ -32,6 +32,12 @@ describe('chooseSlot', () => {
       0,
     ],
     [
+      'the same prompt again, although its long answer is lost',
+      12,
+      [slot({ cached: 180, prefix: 11, lastUsed: 4 }), slot({})],
+      0,
+    ],
+    [
       'the next turn of a chat',
       200,
       [slot({ cached: 150, prefix: 149, lastUsed: 1 }), slot({ lastUsed: 2, cached: 10 }), slot({})],

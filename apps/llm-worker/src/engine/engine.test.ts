@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { getLlama, type LlamaContextSequence, LlamaLogLevel, type LlamaModel, type Token } from 'node-llama-cpp';
-import type { Engine } from './engine.js';
+import type { Engine, Job, Lease } from './engine.js';
+import { GREEDY } from './sampling.js';
 import { bundledModel, readCardSamples } from './testing/bundled-model.js';
-import { loadBundled, prepare, type RunResult, run } from './testing/engine-run.js';
+import { generate, loadBundled, prepare, type RunResult, run } from './testing/engine-run.js';
 
 /**
  * Batches of another shape add floating-point numbers in another order. That may turn a choice only where the two best tokens are
@@ -36,6 +37,12 @@ afterAll(async () => {
 
 function toChat(prompt: string): Token[] {
   return direct.model.tokenize(`<|im_start|>user\n${prompt}<|im_end|>\n<|im_start|>assistant\n`, true);
+}
+
+function take(job: Job): Lease {
+  const lease = engine.take(job);
+  if (!lease) throw new Error('no slot is free');
+  return lease;
 }
 
 async function generateDirectly(prompt: string): Promise<number[]> {
@@ -140,16 +147,8 @@ describe('slots', () => {
       { role: 'assistant' as const, content: first.text },
       { role: 'user' as const, content: 'What is my name?' },
     ];
-    const job = engine.prepare({ messages, template: 'auto' }, { cachePrompt: true });
-    const lease = engine.take(job);
-    const { end } = lease?.generate({
-      sampling: { temperature: 0, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 },
-      stop: [],
-      signal: new AbortController().signal,
-      emit: () => undefined,
-    }) ?? { end: Promise.reject(new Error('no slot')) };
-    const second = await end;
-    await lease?.release();
+    const lease = take(engine.prepare({ messages, template: 'auto' }, { cachePrompt: true }));
+    const { end: second } = await generate(lease, {});
     expect(second.cachedTokens).toBeGreaterThanOrEqual(first.end.promptTokens);
     expect(second.promptTokens).toBeGreaterThan(second.cachedTokens);
   });
@@ -216,19 +215,14 @@ describe('cancelling', () => {
   it('ends the evaluation of a prompt between two pieces', async () => {
     const prompt = 'The dog and the cat walk in the garden. '.repeat(60);
     const abort = new AbortController();
-    const lease = engine.take(prepare(engine, { prompt, maxTokens: 1, cachePrompt: false }));
-    const generation = lease?.generate({
-      sampling: { temperature: 0, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 },
-      stop: [],
-      signal: abort.signal,
-      emit: () => undefined,
-    });
+    const lease = take(prepare(engine, { prompt, maxTokens: 1, cachePrompt: false }));
+    const generation = lease.generate({ sampling: GREEDY, stop: [], signal: abort.signal, emit: () => undefined });
     setImmediate(() => abort.abort(reason));
-    await expect(generation?.end).rejects.toMatchObject({ cause: reason });
-    await lease?.release();
-    expect(generation?.figures).toMatchObject({ promptTokens: expect.any(Number), tokensOut: 0 });
-    expect(generation?.figures.promptTokens).toBeGreaterThan(600);
-    expect(generation?.figures.promptLeft).toBeGreaterThan(0);
+    await expect(generation.end).rejects.toMatchObject({ cause: reason });
+    await lease.release();
+    expect(generation.figures).toMatchObject({ promptTokens: expect.any(Number), tokensOut: 0 });
+    expect(generation.figures.promptTokens).toBeGreaterThan(600);
+    expect(generation.figures.promptLeft).toBeGreaterThan(0);
     expect(engine.slotsFree).toBe(4);
   });
 
@@ -273,6 +267,24 @@ describe('a reader that is behind', () => {
     expect(held).toBe(3);
     catchUp();
     expect((await slow).end.tokensOut).toBe(8);
+  });
+});
+
+describe('a failure', () => {
+  it('is reported with its cause, and leaves a usable slot', async () => {
+    const failing = run(engine, {
+      prompt: STORY,
+      emit: () => {
+        throw new Error('the reader is broken');
+      },
+    });
+    await expect(failing).rejects.toMatchObject({
+      code: 'INFERENCE_FAILED',
+      message: expect.stringMatching(/reader is broken/),
+    });
+    expect(engine.slotsFree).toBe(4);
+    const all = await Promise.all([1, 2, 3, 4].map(() => run(engine, { prompt: STORY, maxTokens: 3 })));
+    expect(all.map(({ text }) => text)).toEqual(new Array(4).fill('Once upon a'));
   });
 });
 
@@ -343,18 +355,9 @@ describe('resume', () => {
     const job = prepare(engine, { prompt: STORY });
     for (const delivered of [0, 1, 57, whole.ids.length]) {
       const resume = { prompt_ids: [...job.tokens], ids: whole.ids.slice(0, delivered), next_i: delivered };
-      const lease = engine.take(engine.prepare({ template: 'auto' }, { cachePrompt: false, resume }));
-      const rest: number[] = [];
-      const { end } = lease?.generate({
-        sampling: { temperature: 0, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 },
-        stop: [],
-        signal: new AbortController().signal,
-        emit: (_text, ids) => {
-          rest.push(...ids);
-        },
-      }) ?? { end: Promise.reject(new Error('no slot')) };
-      expect(await end).toMatchObject({ promptTokens: 12, tokensOut: delivered + rest.length, stopReason: 'EOS' });
-      await lease?.release();
+      const lease = take(engine.prepare({ template: 'auto' }, { cachePrompt: false, resume }));
+      const { ids: rest, end } = await generate(lease, {});
+      expect(end).toMatchObject({ promptTokens: 12, tokensOut: delivered + rest.length, stopReason: 'EOS' });
       await expectSameChoices(STORY, [...resume.ids, ...rest], whole.ids);
     }
   });

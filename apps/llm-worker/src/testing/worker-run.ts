@@ -46,6 +46,7 @@ export async function startTestWorker(settings: Partial<WorkerSettings> = {}): P
     log: silentLogger,
     output: { write: (line) => narrated.push(JSON.parse(line) as Narration) },
     pid: process.pid,
+    threadPoolSize: '1',
   });
   const transport = httpTransport({ name: 'worker', url: app.url });
   return {

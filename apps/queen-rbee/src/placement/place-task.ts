@@ -1,5 +1,5 @@
 import { RbeeError } from '@rbee/protocol';
-import { modelKey } from './same-model.js';
+import { modelMatcher } from './same-model.js';
 import type { NodeView, Wanted, WorkerView } from './snapshot.js';
 
 /** What to do with a task, and why (a phrase for the narration). */
@@ -26,13 +26,17 @@ export function placeTask(wanted: Wanted, nodes: readonly NodeView[]): Placement
   if (wanted.node !== undefined && candidates.length === 0) {
     return { action: 'refuse', error: nodeNotFound(wanted.node, nodes) };
   }
+  const isWantedModel = modelMatcher(wanted.model);
+  const matching = matchingWorkers(wanted, candidates, isWantedModel);
   return (
-    findWorker(wanted, candidates) ??
-    findStart(wanted, candidates) ??
-    findQueue(wanted, candidates) ??
-    chooseNode(wanted, candidates)
+    findWorker(matching) ??
+    findStart(wanted, candidates, matching, isWantedModel) ??
+    findQueue(matching) ??
+    chooseNode(wanted, candidates, isWantedModel)
   );
 }
+
+type IsWantedModel = ReturnType<typeof modelMatcher>;
 
 interface Found {
   readonly node: NodeView;
@@ -42,17 +46,14 @@ interface Found {
 }
 
 /** Workers that run the wanted model in the wanted way, whatever their state. */
-function matchingWorkers(wanted: Wanted, nodes: readonly NodeView[]): Found[] {
-  const key = modelKey(wanted.model);
+function matchingWorkers(wanted: Wanted, nodes: readonly NodeView[], isWantedModel: IsWantedModel): Found[] {
   const found: Found[] = [];
   for (const node of nodes) {
     for (const worker of node.workers) {
       if (worker.backend !== wanted.backend || wanted.excluded?.has(worker.worker_id)) continue;
       if (wanted.device !== undefined && worker.device !== wanted.device) continue;
-      if (worker.model_ref === wanted.model || modelKey(worker.model_ref) === key) {
-        const start = node.starting.find((each) => each.worker === worker.worker_id)?.key;
-        found.push({ node, worker, start });
-      }
+      if (!isWantedModel(worker.model_ref)) continue;
+      found.push({ node, worker, start: node.starting.find((each) => each.worker === worker.worker_id)?.key });
     }
   }
   return found;
@@ -63,8 +64,8 @@ function freeSlots(worker: WorkerView): number {
   return worker.slots_total - worker.inFlight - worker.waiting;
 }
 
-function findWorker(wanted: Wanted, nodes: readonly NodeView[]): Placement | undefined {
-  const free = matchingWorkers(wanted, nodes).filter(
+function findWorker(matching: readonly Found[]): Placement | undefined {
+  const free = matching.filter(
     ({ worker, start }) =>
       start === undefined && (worker.state === 'idle' || worker.state === 'busy') && freeSlots(worker) > 0,
   );
@@ -85,18 +86,21 @@ function findWorker(wanted: Wanted, nodes: readonly NodeView[]): Placement | und
   return { action: 'use', node: node.name, worker: worker.worker_id, reason };
 }
 
-function findStart(wanted: Wanted, nodes: readonly NodeView[]): Placement | undefined {
-  const matching = matchingWorkers(wanted, nodes);
+function findStart(
+  wanted: Wanted,
+  nodes: readonly NodeView[],
+  matching: readonly Found[],
+  isWantedModel: IsWantedModel,
+): Placement | undefined {
   const reason = 'it is being started for another task';
   const started = matching.find(({ start }) => start !== undefined);
   if (started?.start) return { action: 'join', node: started.node.name, start: started.start, reason };
-  const key = modelKey(wanted.model);
   for (const node of nodes) {
     const start = node.starting.find(
       ({ model, backend, device, worker }) =>
         backend === wanted.backend &&
         (wanted.device === undefined || wanted.device === device) &&
-        modelKey(model) === key &&
+        isWantedModel(model) &&
         !(worker !== undefined && wanted.excluded?.has(worker)),
     );
     if (start) return { action: 'join', node: node.name, start: start.key, reason };
@@ -107,9 +111,9 @@ function findStart(wanted: Wanted, nodes: readonly NodeView[]): Placement | unde
   return { action: 'follow', node: node.name, worker: worker.worker_id, reason: 'it is loading the model' };
 }
 
-function findQueue(wanted: Wanted, nodes: readonly NodeView[]): Placement | undefined {
-  const matching = matchingWorkers(wanted, nodes).filter(({ worker }) => /^(idle|busy|unhealthy)$/.test(worker.state));
-  const [best] = matching.sort(
+function findQueue(matching: readonly Found[]): Placement | undefined {
+  const queues = matching.filter(({ worker }) => /^(idle|busy|unhealthy)$/.test(worker.state));
+  const [best] = queues.sort(
     (a, b) =>
       Number(a.worker.state === 'unhealthy') - Number(b.worker.state === 'unhealthy') ||
       a.worker.waiting / a.worker.slots_total - b.worker.waiting / b.worker.slots_total,
@@ -123,12 +127,14 @@ function findQueue(wanted: Wanted, nodes: readonly NodeView[]): Placement | unde
   return { action: 'wait', node: node.name, worker: worker.worker_id, reason };
 }
 
-function chooseNode(wanted: Wanted, candidates: readonly NodeView[]): Placement {
+function chooseNode(wanted: Wanted, candidates: readonly NodeView[], isWantedModel: IsWantedModel): Placement {
+  const findModel = (node: NodeView) => node.models.find(({ model_ref }) => isWantedModel(model_ref));
+  const hasModel = (node: NodeView) => findModel(node) !== undefined;
   const [only] = candidates;
   // A single node is not judged from here: its own check says more precisely what is missing.
   const judged = candidates.map((node) => ({
     node,
-    unfit: candidates.length > 1 ? findUnfitness(wanted, node) : undefined,
+    unfit: candidates.length > 1 ? findUnfitness(wanted, node, findModel(node)?.size_bytes) : undefined,
   }));
   const fitting = judged.filter(({ unfit }) => unfit === undefined).map(({ node }) => node);
   if (!only || fitting.length === 0) {
@@ -137,21 +143,16 @@ function chooseNode(wanted: Wanted, candidates: readonly NodeView[]): Placement 
   }
   const [best = only] = fitting.sort(
     (a, b) =>
-      Number(hasModel(wanted, b)) - Number(hasModel(wanted, a)) ||
+      Number(hasModel(b)) - Number(hasModel(a)) ||
       Number(b.hiveUp) - Number(a.hiveUp) ||
       load(a) - load(b) ||
       a.name.localeCompare(b.name),
   );
   if (!best.hiveUp) return { action: 'start_hive', node: best.name, reason: 'no hive is known to run there' };
-  const reason = hasModel(wanted, best)
+  const reason = hasModel(best)
     ? 'no worker has the model loaded, but it is in the catalog'
     : 'no worker has the model loaded';
   return { action: 'start_worker', node: best.name, reason };
-}
-
-function hasModel(wanted: Wanted, node: NodeView): boolean {
-  const key = modelKey(wanted.model);
-  return node.models.some(({ model_ref }) => modelKey(model_ref) === key);
 }
 
 function load(node: NodeView): number {
@@ -159,7 +160,7 @@ function load(node: NodeView): number {
 }
 
 /** Why a worker for this model cannot run on a node; `undefined` when nothing speaks against it, or nothing is known. */
-function findUnfitness(wanted: Wanted, node: NodeView): string | undefined {
+function findUnfitness(wanted: Wanted, node: NodeView, size: number | undefined): string | undefined {
   if (!node.hiveUp) return undefined;
   const backend = node.backends.find(({ name, available }) => name === wanted.backend && available);
   if (!backend) {
@@ -169,8 +170,6 @@ function findUnfitness(wanted: Wanted, node: NodeView): string | undefined {
   if (wanted.device !== undefined && wanted.device >= backend.devices) {
     return `it has no ${wanted.backend} device ${wanted.device}, only ${backend.devices} of them`;
   }
-  const key = modelKey(wanted.model);
-  const size = node.models.find(({ model_ref }) => modelKey(model_ref) === key)?.size_bytes;
   const available = node.resources?.ram_available_mb;
   // File size in MB times 1.2, rounded up, computed in integers.
   const required = size === undefined ? 0 : Math.ceil((size * 12) / (2 ** 20 * 10));

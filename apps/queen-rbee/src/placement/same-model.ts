@@ -11,3 +11,17 @@ export function modelKey(modelRef: string): string {
   const variant = ref.variant ?? (ref.provider === 'builtin' ? BUNDLED_VARIANT : '');
   return `${ref.provider} ${ref.reference} ${variant.toLowerCase()}`;
 }
+
+/** Tells whether references mean the same model as the given one; each spelling is read once. */
+export function modelMatcher(wanted: string): (modelRef: string) => boolean {
+  const key = modelKey(wanted);
+  const known = new Map([[wanted, true]]);
+  return (modelRef) => {
+    let same = known.get(modelRef);
+    if (same === undefined) {
+      same = modelKey(modelRef) === key;
+      known.set(modelRef, same);
+    }
+    return same;
+  };
+}

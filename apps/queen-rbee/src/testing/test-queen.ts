@@ -112,6 +112,15 @@ export class TestQueen {
     return { status: response.status, headers: response.headers, body: (await response.json()) as any };
   }
 
+  /** Resolves once the queen lists its workers in these states; events of a hive need a moment. */
+  async untilStates(...states: string[]): Promise<void> {
+    for (;;) {
+      const { body } = await this.json('GET', '/v2/workers/list');
+      const listed = body.workers.map(({ state }: { state: string }) => state);
+      if (listed.join() === states.join()) return;
+    }
+  }
+
   /** Runs a task as the keeper does. */
   task(body: unknown = {}, init: { headers?: Record<string, string>; signal?: AbortSignal } = {}): Promise<Answer> {
     return this.stream('POST', '/v2/tasks', { prompt: 'hello', ...(body as object) }, init);

@@ -32,7 +32,7 @@ export class CatalogDatabase {
       this.reopenMs = FIRST_REOPEN_MS;
       return result;
     } catch (error) {
-      if (!(error instanceof Database.SqliteError)) throw error;
+      if (!isSqliteError(error)) throw error;
       if (!isUsable(error)) await this.drop();
       throw unavailable(error);
     }
@@ -84,6 +84,12 @@ async function openCatalog(file: string): Promise<Kysely<CatalogSchema>> {
     await db.destroy();
     throw error;
   }
+}
+
+/** By its code: the class is the one of whichever copy of the module loaded the native addon first. */
+function isSqliteError(error: unknown): error is { code: string } {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' && code.startsWith('SQLITE_');
 }
 
 /** Whether the connection survives the error: a broken rule or a lock is no reason to reopen the file. */

@@ -194,11 +194,9 @@ export class WorkerLauncher {
         args: workerArguments(spec, address),
         variables: workerVariables(spec, variables),
         logFile: workerLogFile(logDir, workerId),
-        clock,
-        onLine: (line) => worker.onOutput(line),
       });
-      runFiles.writeRecord({ workerId, modelRef, port, process: process.identity, hive });
       worker.attach(process);
+      runFiles.writeRecord({ workerId, modelRef, port, process: process.identity, hive });
       return worker;
     } catch (error) {
       worker.abandon(toRbeeError(error));

@@ -68,8 +68,10 @@ export class WorkerPool {
   }
 
   /** Takes a callback. A worker with an unknown id is listed and watched, but not owned. */
-  onReady(callback: ReadyCallback): void {
+  async onReady(callback: ReadyCallback): Promise<void> {
     const worker = this.workers.get(callback.worker_id) ?? this.addForeign(callback);
+    // What the worker said before it called belongs before what follows from the call.
+    await worker.hearOutput();
     worker.onReady(callback);
   }
 

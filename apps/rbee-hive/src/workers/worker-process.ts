@@ -1,7 +1,7 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { type Clock, type Exit, isRunning, type ProcessIdentity, signalProcess, startProcess } from '@rbee/daemon-kit';
+import { dirname, join } from 'node:path';
+import { type Clock, type Exit, type ProcessIdentity, signalProcess, startProcess } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
 import { LineFollower } from '../logs/line-follower.js';
 
@@ -22,8 +22,6 @@ export interface ProcessPlan {
   args: readonly string[];
   variables: Readonly<Record<string, string | undefined>>;
   logFile: string;
-  clock: Clock;
-  onLine: (line: string) => void;
 }
 
 /** Log file of a worker: what its process writes to standard output and error. */
@@ -36,25 +34,34 @@ export function workerLogFile(logDir: string, workerId: string): string {
  * a worker does not die with the hive's pipe; the hive reads along.
  */
 export class WorkerProcess {
+  /** The newest lines of output, oldest first. */
+  readonly lastLines: string[] = [];
+  /** Settles when the process has ended and everything it wrote was read. */
+  readonly ended: Promise<Exit>;
+  private following: Promise<LineFollower> | undefined;
+
   private constructor(
     readonly identity: ProcessIdentity,
-    /** Settles when the process has ended and everything it wrote was read. */
-    readonly ended: Promise<Exit>,
-    /** The newest lines of output, oldest first. */
-    readonly lastLines: readonly string[],
-  ) {}
+    exited: Promise<Exit>,
+    private readonly log: { file: string; start: number },
+  ) {
+    this.ended = exited.then(async (exit) => {
+      // Output that can't be read any more only costs an explanation, never the news of the end.
+      await this.following?.then((follower) => follower.finish()).catch(() => undefined);
+      return exit;
+    });
+  }
 
   /** Starts the process. Throws WORKER_BINARY_NOT_FOUND or WORKER_SPAWN_FAILED. */
-  static async start(plan: ProcessPlan): Promise<WorkerProcess> {
-    const { program } = plan;
+  static async start({ program, args, variables, logFile }: ProcessPlan): Promise<WorkerProcess> {
     await requireProgram(program.path);
-    mkdirSync(join(plan.logFile, '..'), { recursive: true, mode: 0o700 });
-    const output = openSync(plan.logFile, 'a', 0o600);
-    const { size } = await stat(plan.logFile);
+    mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
+    const output = openSync(logFile, 'a', 0o600);
+    const { size } = fstatSync(output);
     const started = await startProcess({
       command: process.execPath,
-      args: [...(program.nodeArguments ?? []), program.path, ...(program.arguments ?? []), ...plan.args],
-      variables: plan.variables,
+      args: [...(program.nodeArguments ?? []), program.path, ...(program.arguments ?? []), ...args],
+      variables,
       outputDescriptor: output,
     })
       .catch((cause: NodeJS.ErrnoException) => {
@@ -65,28 +72,27 @@ export class WorkerProcess {
         });
       })
       .finally(() => closeSync(output));
-    const recent: string[] = [];
-    const follower = await LineFollower.start(plan.logFile, size, plan.clock, (line) => {
-      recent.push(line);
-      if (recent.length > EXPLAINING_LINES) recent.shift();
-      plan.onLine(line);
+    const { pid, startTime, exited } = started;
+    return new WorkerProcess({ pid, startTime }, exited, { file: logFile, start: size });
+  }
+
+  /** Reads along what the process writes, from its beginning on. */
+  async follow(clock: Clock, onLine: (line: string) => void): Promise<void> {
+    this.following = LineFollower.start(this.log.file, this.log.start, clock, (line) => {
+      this.lastLines.push(line);
+      if (this.lastLines.length > EXPLAINING_LINES) this.lastLines.shift();
+      onLine(line);
     });
-    // Output that can't be read any more only costs an explanation, never the news of the end.
-    const ended = started.exited.then((exit) =>
-      follower.finish().then(
-        () => exit,
-        () => exit,
-      ),
-    );
-    return new WorkerProcess({ pid: started.pid, startTime: started.startTime }, ended, recent);
+    await this.following;
+  }
+
+  /** Resolves when everything that was written until now has been read. */
+  async catchUp(): Promise<void> {
+    await (await this.following)?.catchUp();
   }
 
   get pid(): number {
     return this.identity.pid;
-  }
-
-  isRunning(): boolean {
-    return isRunning(this.identity);
   }
 
   /** Sends a signal to exactly this process; false when it has gone. */

@@ -108,34 +108,33 @@ export class Worker {
     return this.status.toDetail(this.key?.reveal());
   }
 
-  /** Takes a line that the worker's process wrote. */
-  onOutput(line: string): void {
-    const narration = readNarration(line);
-    if (narration === undefined) return;
-    const event = { ...narration, worker_id: narration.worker_id ?? this.id };
-    this.context.publish(event);
-    this.start.hear(event);
-  }
-
   /** Takes charge of a process that was just started. */
   attach(process: WorkerProcess): void {
-    const { worker_startup } = this.context.timeouts;
+    const { clock, timeouts } = this.context;
     this.process = process;
     this.ending.attach(process);
     this.status.pid = process.pid;
     this.changed();
     this.say('worker_start', `worker process ${process.pid} started on ${this.identity.url}`);
-    this.start.expectWithin(worker_startup, () => {
-      this.fail(failure.neverCalledBack(this.facts(), worker_startup));
+    this.background(process.follow(clock, (line) => this.onOutput(line)));
+    this.background(process.ended.then((exit) => this.onExit(exit)));
+    if (this.status.state !== 'starting') return;
+    this.start.expectWithin(timeouts.worker_startup, () => {
+      this.fail(failure.neverCalledBack(this.facts(), timeouts.worker_startup));
       this.kill('no callback after its start');
     });
-    this.background(process.ended.then((exit) => this.onExit(exit)));
   }
 
-  /** The process never came to be. */
+  /** The start has failed in the hive itself. */
   abandon(error: RbeeError): void {
     this.fail(error);
-    this.finish();
+    if (this.process === undefined) this.finish();
+    else this.kill('its start failed');
+  }
+
+  /** Resolves when everything that the process wrote until now has been taken in. */
+  async hearOutput(): Promise<void> {
+    await this.process?.catchUp();
   }
 
   /** Takes the callback of a worker: its server is bound, its model is loaded, or it can't be. */
@@ -207,6 +206,14 @@ export class Worker {
 
   private get checkable(): boolean {
     return this.status.serving || this.status.state === 'loading';
+  }
+
+  private onOutput(line: string): void {
+    const narration = readNarration(line);
+    if (narration === undefined) return;
+    const event = { ...narration, worker_id: narration.worker_id ?? this.id };
+    this.context.publish(event);
+    this.start.hear(event);
   }
 
   private enterLoading(): void {

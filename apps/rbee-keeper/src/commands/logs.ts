@@ -14,6 +14,9 @@ export const logsCommand = defineCommand({
   ],
   notes: 'On a terminal lines are laid out for reading; in a pipe, and with --json, they are JSON lines.',
   async run(options, context) {
+    const { checkRequest } = await import('../check-request.js');
+    const { node, lines, worker } = options;
+    checkRequest('logs', { node, lines, worker_id: worker }, { worker_id: '--worker' });
     const { printLogs } = await import('../log-printer.js');
     await context.withQueen((queen) => printLogs(queen, options, context));
     return 0;

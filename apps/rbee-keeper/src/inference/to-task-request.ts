@@ -1,4 +1,5 @@
-import { RbeeError, type TaskRequestInput, taskRequestSchema, toValidationError } from '@rbee/protocol';
+import type { TaskRequestInput } from '@rbee/protocol';
+import { checkRequest } from '../check-request.js';
 import type { TaskInput } from './read-input.js';
 import type { TaskOptions } from './task-options.js';
 
@@ -32,29 +33,6 @@ export function toTaskRequest(
     stop: options.stop.length > 0 ? [...options.stop] : undefined,
     timeout_seconds: options.timeout === undefined ? undefined : options.timeout / 1000,
   };
-  const parsed = taskRequestSchema.safeParse(request);
-  if (parsed.success) return request;
-  throw withFlags(toValidationError(parsed.error, 'the request'));
-}
-
-interface FieldError {
-  readonly field: string;
-  readonly message: string;
-}
-
-function withFlags(error: RbeeError): RbeeError {
-  const faults = error.details.errors as readonly FieldError[];
-  const message = faults.map(({ field, message: why }) => `${toFlag(field)}: ${toPhrase(why)}`).join('; ');
-  return new RbeeError(error.code, message, { details: error.details });
-}
-
-function toFlag(field: string): string {
-  const name = field.split('.')[0] ?? field;
-  if (name === 'template') return '--raw';
-  if (name === 'timeout_seconds') return '--timeout';
-  return `--${name.replaceAll('_', '-')}`;
-}
-
-function toPhrase(message: string): string {
-  return message.charAt(0).toLowerCase() + message.slice(1);
+  checkRequest('runTask', request, { template: '--raw', timeout_seconds: '--timeout' });
+  return request;
 }

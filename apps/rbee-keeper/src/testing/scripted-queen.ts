@@ -33,6 +33,11 @@ export class ScriptedQueen {
     return this.#listening?.url ?? '';
   }
 
+  /** Resolves when nobody has a lease. */
+  async whenUnleased(): Promise<void> {
+    while (this.leases.size > 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+
   /** Cuts every connection, as a crash does. */
   cut(): void {
     this.#listening?.server.closeAllConnections();

@@ -7,6 +7,8 @@ export const workersHealthCommand = defineCommand({
   },
   examples: [['rbee-keeper workers health --node localhost', 'Readiness of the workers of this machine']],
   async run({ node }, { output, withQueen }) {
+    const { checkRequest } = await import('../../check-request.js');
+    checkRequest('workersHealth', { node });
     const health = await withQueen((queen) => queen.workersHealth(node));
     if (output.json) {
       output.object(health);

@@ -10,6 +10,8 @@ export const workersListCommand = defineCommand({
     ['rbee-keeper workers list --json', 'The same as one JSON object'],
   ],
   async run({ node }, { output, withQueen }) {
+    const { checkRequest } = await import('../../check-request.js');
+    checkRequest('listWorkers', { node });
     const workers = await withQueen((queen) => queen.listWorkers(node));
     if (output.json) {
       output.object({ workers });

@@ -1,0 +1,161 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { DEFAULT_TIMEOUTS, identify, type Spoken, silentLogger, systemClock, type Timeouts } from '@rbee/daemon-kit';
+import { LocalLink } from './local-link.js';
+
+const TINY_HIVE = fileURLToPath(new URL('../testing/tiny-hive.mjs', import.meta.url));
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+describe('LocalLink', () => {
+  let folder: string;
+  let hivePort: number;
+  let said: Spoken[];
+  let links: LocalLink[];
+  const narrate = (spoken: Spoken) => said.push(spoken);
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'queen-link-'));
+    hivePort = await freePort();
+    said = [];
+    links = [];
+  });
+  afterEach(async () => {
+    for (const link of links) {
+      await link.releaseHive(narrate);
+      link.close();
+    }
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const build = (behaviour: string, timeouts: Partial<Timeouts> = {}, command = process.execPath) => {
+    const outputFile = join(folder, 'rbee-hive.out.log');
+    const args = [TINY_HIVE, behaviour, 'daemon', '--port', String(hivePort), '--owned'];
+    const link = new LocalLink({
+      clock: systemClock,
+      log: silentLogger,
+      timeouts: { ...DEFAULT_TIMEOUTS, ...timeouts },
+      hivePort,
+      hiveCommand: { command, args, variables: process.env, outputFile },
+    });
+    links.push(link);
+    return link;
+  };
+
+  it('finds no hive where nothing listens', async () => {
+    expect(await build('healthy').findHive()).toBeUndefined();
+  });
+
+  it('starts a hive, once for all who ask at the same time, and ends it', async () => {
+    const link = build('healthy');
+    const [first, second] = await Promise.all([link.startHive(narrate), link.startHive(narrate)]);
+    expect(second).toBe(first);
+    expect(identify(first?.pid ?? 0)).toBeDefined();
+    expect(said.map(({ action }) => action)).toEqual(['hive_start', 'hive_start']);
+    expect(said[1]?.human).toContain(`pid ${first?.pid}`);
+    expect(readFileSync(join(folder, 'rbee-hive.out.log'), 'utf8').match(/tiny hive/g)).toHaveLength(1);
+    await link.releaseHive(narrate);
+    expect(identify(first?.pid ?? 0)).toBeUndefined();
+  });
+
+  it('leaves a hive alone that it did not start', async () => {
+    const owner = build('healthy');
+    const { pid } = await owner.startHive(narrate);
+    const link = build('healthy');
+    expect(await link.findHive()).toMatchObject({ status: 'alive', pid });
+    await link.releaseHive(narrate);
+    expect(identify(pid ?? 0)).toBeDefined();
+  });
+
+  it('uses the hive of another queen that got the port first, and leaves that alone as well', async () => {
+    const winner = build('healthy');
+    const { pid } = await winner.startHive(narrate);
+    const loser = build('healthy');
+    expect(await loser.startHive(narrate)).toMatchObject({ pid });
+    await loser.releaseHive(narrate);
+    expect(identify(pid ?? 0)).toBeDefined();
+  });
+
+  it('reports a hive that ends before it is healthy, with its last lines and no secrets', async () => {
+    const link = build('exits');
+    await expect(link.startHive(narrate)).rejects.toMatchObject({
+      code: 'HIVE_START_FAILED',
+      message: expect.stringContaining('exit code 3'),
+      details: {
+        port: hivePort,
+        last_output: [expect.stringContaining('tiny hive'), 'cannot open the catalog: token=[REDACTED]'],
+      },
+    });
+  });
+
+  it('reports only the lines of this start', async () => {
+    const link = build('exits');
+    await link.startHive(narrate).catch(() => undefined);
+    await expect(link.startHive(narrate)).rejects.toMatchObject({ details: { last_output: { length: 2 } } });
+  });
+
+  it('reports a program that cannot be started', async () => {
+    const link = build('healthy', {}, join(folder, 'nothing-here'));
+    await expect(link.startHive(narrate)).rejects.toMatchObject({
+      code: 'HIVE_START_FAILED',
+      message: expect.stringContaining('ENOENT'),
+    });
+  });
+
+  it('gives up on a hive that does not become healthy, and ends it', async () => {
+    const link = build('silent', { local_hive_healthy: 300 });
+    await expect(link.startHive(narrate)).rejects.toMatchObject({
+      code: 'HIVE_START_FAILED',
+      message: expect.stringContaining('within 300 ms'),
+    });
+    expect(await link.findHive()).toBeUndefined();
+  });
+
+  it('does not take another program for a hive', async () => {
+    const link = build('ill', { local_hive_healthy: 3_000 });
+    await expect(link.startHive(narrate)).rejects.toMatchObject({ code: 'INVALID_RESPONSE' });
+  });
+
+  it('kills a hive that does not end in time, and says so', async () => {
+    const link = build('stubborn', { queen_waits_for_hives: 200 });
+    const { pid } = await link.startHive(narrate);
+    await link.releaseHive(narrate);
+    expect(identify(pid ?? 0)).toBeUndefined();
+    expect(said.at(-1)).toMatchObject({
+      action: 'shutdown',
+      level: 'warn',
+      human: expect.stringContaining(`pid ${pid}`),
+    });
+  });
+
+  it('ends a hive that is still starting when it is released, and starts none afterwards', async () => {
+    const link = build('silent');
+    const starting = link.startHive(narrate);
+    starting.catch(() => undefined);
+    await link.releaseHive(narrate);
+    await expect(starting).rejects.toMatchObject({ code: 'CANCELLED' });
+    await expect(link.startHive(narrate)).rejects.toMatchObject({ code: 'CANCELLED' });
+  });
+
+  it('starts a hive again after the first one died', async () => {
+    const link = build('healthy');
+    const first = await link.startHive(narrate);
+    process.kill(first.pid ?? 0, 'SIGKILL');
+    for (let tries = 0; tries < 200 && identify(first.pid ?? 0); tries++)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(await link.findHive()).toBeUndefined();
+    const second = await link.startHive(narrate);
+    expect(second.pid).not.toBe(first.pid);
+  });
+});

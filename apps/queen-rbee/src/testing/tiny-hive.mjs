@@ -1,0 +1,50 @@
+// A hive in one small program, for tests of how one is started and ended. It is told how to behave by its first argument.
+import { createServer } from 'node:http';
+
+const [behaviour, , , port] = process.argv.slice(2);
+const version = '0.1.0';
+const snapshot = {
+  type: 'snapshot',
+  version,
+  workers: [],
+  models: [],
+  backends: [],
+  resources: {
+    ram_total_gb: 1,
+    ram_available_gb: 1,
+    disk_total_gb: 1,
+    disk_available_gb: 1,
+    ram_available_mb: 1,
+    disk_available_mb: 1,
+    gpus: [],
+  },
+};
+
+const answerHealth = (response) => {
+  response.setHeader('Content-Type', 'application/json');
+  response.end(JSON.stringify({ status: 'alive', version, api_version: 'v1', pid: process.pid }));
+};
+const server = createServer((request, response) => {
+  if (behaviour === 'ill') return response.writeHead(404).end();
+  if (request.url === '/v1/health') return answerHealth(response);
+  response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+  response.write(`event: snapshot\ndata: ${JSON.stringify(snapshot)}\n\n`);
+});
+
+process.stdout.write(`tiny hive: ${process.argv.slice(3).join(' ')}\n`);
+if (behaviour === 'exits') {
+  process.stderr.write('cannot open the catalog: token=abcdef\n');
+  process.exitCode = 3;
+} else {
+  // A silent one listens where nobody looks for it.
+  server.listen(behaviour === 'silent' ? 0 : Number(port), '127.0.0.1');
+  server.on('error', (error) => {
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
+  });
+}
+process.on('SIGTERM', () => {
+  if (behaviour === 'stubborn') return;
+  server.close();
+  server.closeAllConnections();
+});
