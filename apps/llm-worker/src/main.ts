@@ -1,4 +1,4 @@
-import { createLogger, type Environment, processEnvironment, runUntilEnded } from '@rbee/daemon-kit';
+import { createLogger, type Environment, processEnvironment, runUntilEnded, terminalLog } from '@rbee/daemon-kit';
 import { type RbeeError, toRbeeError, VERSION } from '@rbee/protocol';
 import { WorkerApp } from './app.js';
 import { readArguments, USAGE } from './arguments.js';
@@ -28,8 +28,8 @@ async function run(environment: Environment, flags: SettingFlags): Promise<numbe
   try {
     const settings = readSettings(environment, flags);
     selectDevice(settings);
-    const logOutput = new PipeWriter(environment.stderr);
-    const log = createLogger({ service: 'llm-worker-rbee', level: settings.logLevel, destinations: [logOutput] });
+    const destinations = [terminalLog(environment.stderr)];
+    const log = createLogger({ service: 'llm-worker-rbee', level: settings.logLevel, destinations });
     const output = new PipeWriter(environment.stdout, (error) =>
       log.warn({ error }, 'nobody reads the narration any more'),
     );

@@ -73,7 +73,7 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
     tasksRunning: () => running.size,
     onUnused: () => end('the last client has gone'),
   });
-  const handlers = queenHandlers({ clock, timeouts, pid, ephemeral, nodes, running, runner, leases });
+  const handlers = queenHandlers({ clock, timeouts, log, pid, ephemeral, nodes, running, runner, leases });
   const app = serve(queenRoutes, handlers, { clock, log, key, bodyLimit: settings.bodyBytes });
 
   const releasers = new Releasers(log);

@@ -80,7 +80,10 @@ describe('a task for which no worker runs', () => {
     const first = await queen.task();
     await hive.watch.until(() => hive.calls.includes('workerEvents'));
     const others = await Promise.all([queen.task({ device: 0 }), queen.task({ model: 'builtin:honeycomb:q4_k_m' })]);
-    await Promise.all(others.map((other) => other.until('narration')));
+    for (const other of others) {
+      const waits = () => other.events.some(({ action }) => action === 'worker_spawn');
+      while (!waits()) await new Promise((resolve) => setImmediate(resolve));
+    }
     loaded();
     const all = await Promise.all([first, ...others].map(({ all }) => all));
     for (const events of all) {

@@ -7,6 +7,7 @@ import {
   makeStateFolder,
   processEnvironment,
   runUntilEnded,
+  terminalLog,
 } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError, VERSION } from '@rbee/protocol';
 import { startQueen } from './app.js';
@@ -40,7 +41,7 @@ async function run(environment: Environment, flags: SettingFlags): Promise<numbe
   const { timeouts } = settings;
   makeStateFolder(settings.logDir);
   const file = openLogFile(join(settings.logDir, 'queen-rbee.log'));
-  const destinations = settings.silent ? [file] : [{ write: (line: string) => void stderr.write(line) }, file];
+  const destinations = settings.silent ? [file] : [terminalLog(stderr), file];
   const log = createLogger({ service: 'queen-rbee', level: settings.logLevel, destinations });
   try {
     const hiveLauncher = fileURLToPath(new URL('../../rbee-hive/bin/rbee-hive.js', import.meta.url));

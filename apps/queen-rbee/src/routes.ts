@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Call, type Clock, callJson, callText, type Handlers, type Timeouts } from '@rbee/daemon-kit';
+import { type Call, type Clock, callJson, callText, type Handlers, type Logger, type Timeouts } from '@rbee/daemon-kit';
 import { hiveRoutes, type queenRoutes, RbeeError, VERSION } from '@rbee/protocol';
 import type { Leases } from './lease/leases.js';
 import { checkCallerVersion } from './node/check-version.js';
@@ -13,6 +13,7 @@ import type { TaskRunner } from './task/task-runner.js';
 export interface RouteParts {
   readonly clock: Clock;
   readonly timeouts: Timeouts;
+  readonly log: Logger;
   readonly pid: number;
   readonly ephemeral: boolean;
   readonly nodes: Nodes;
@@ -23,7 +24,7 @@ export interface RouteParts {
 
 /** The handlers of the queen's routes. */
 export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
-  const { clock, timeouts, pid, ephemeral, nodes, running, runner, leases } = parts;
+  const { clock, timeouts, log, pid, ephemeral, nodes, running, runner, leases } = parts;
   return {
     health: async () => ({ status: 'ok', version: VERSION, pid }),
 
@@ -32,8 +33,18 @@ export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
       const request = call.body;
       const id = request.job_id ?? `job-${randomUUID()}`;
       running.checkId(id);
-      const { correlationId, log, signal: client } = call;
-      const task = new Task({ id, request, correlationId, deadline: toDeadline(call, clock), client, clock, log });
+      const { correlationId, signal: client } = call;
+      const ticket = running.nextTicket();
+      const task = new Task({
+        id,
+        ticket,
+        request,
+        correlationId,
+        deadline: toDeadline(call, clock),
+        client,
+        clock,
+        log,
+      });
       running.add(task);
       try {
         runner.admit(task);

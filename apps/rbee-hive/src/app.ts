@@ -12,6 +12,7 @@ import {
   Releasers,
   type Running,
   serve,
+  terminalLog,
 } from '@rbee/daemon-kit';
 import { type HiveEvent, hiveRoutes, VERSION } from '@rbee/protocol';
 import { registerBundledModels } from './catalog/bundled-models.js';
@@ -69,7 +70,7 @@ export async function createHive(
   const log = createLogger({
     service: SERVICE,
     level: config.logLevel,
-    destinations: environment.variables.RBEE_SILENT ? [logFile] : [environment.stderr, logFile],
+    destinations: environment.variables.RBEE_SILENT ? [logFile] : [terminalLog(environment.stderr), logFile],
   });
   const releasers = new Releasers(log);
   releasers.add('log file', () => logFile.close());

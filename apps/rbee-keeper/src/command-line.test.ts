@@ -29,6 +29,7 @@ describe('flags', () => {
       ['--no-color', '--no-spawn', '--json', '--verbose'],
       { 'no-color': true, 'no-spawn': true, json: true, verbose: true },
     ],
+    [['--keep-alive', '0'], { 'keep-alive': 0 }],
     [['--quiet', '--raw'], { quiet: true, raw: true }],
   ])('infer %j', async (args, expected) => {
     expect(await optionsOf('infer', ...args)).toMatchObject(expected);
@@ -75,6 +76,8 @@ describe('a command line that cannot be understood', () => {
     [['infer', '--prompt', 'a', '--device', 'x'], '--device must be a number', undefined],
     [['infer', '--prompt', 'a', '--max-tokens', ''], '--max-tokens must be a number', undefined],
     [['infer', '--prompt', 'a', '--timeout', 'soon'], '--timeout must be a duration', undefined],
+    [['infer', '--prompt', 'a', '--timeout', '60'], '--timeout must be a duration', undefined],
+    [['infer', '--prompt', 'a', '--timeout', '0.5'], '--timeout must be a duration', undefined],
     [['workers', 'shutdown'], '--id is missing', undefined],
     [['workers', 'health'], '--node is missing', undefined],
   ])('%j: %s', async (args, message, meant) => {

@@ -32,6 +32,7 @@ export class Output {
   #transient = false;
   #midLine = false;
   #saidSinceText = false;
+  #endsWithText = false;
 
   constructor(env: KeeperEnvironment, options: OutputOptions) {
     this.json = options.json;
@@ -94,6 +95,7 @@ export class Output {
     this.clearTransient();
     if (this.#saidSinceText) this.separate();
     this.#saidSinceText = false;
+    this.#endsWithText = true;
     this.#midLine = this.isResultTerminal && !piece.endsWith('\n');
     return this.#stdout.write(this.isResultTerminal ? toPrintable(piece) : piece);
   }
@@ -153,6 +155,11 @@ export class Output {
     this.#writeAside(text.endsWith('\n') ? text : `${text}\n`);
   }
 
+  /** Says that the user's Ctrl+C was obeyed, below the `^C` that a terminal shows where it was typed. */
+  tellCancellation(): void {
+    this.block(`${this.isTerminal && !this.#endsWithText ? '\n' : ''}Canceled.`);
+  }
+
   /** Shows a line until the next one or until anything else is written; on a terminal only. */
   transient(line: string): void {
     if (this.#quiet || !this.isTerminal || this.#midLine) return;
@@ -168,6 +175,7 @@ export class Output {
 
   #writeAside(text: string): void {
     this.clearTransient();
+    this.#endsWithText = false;
     this.#stderr.write(text);
   }
 }

@@ -20,7 +20,7 @@ function paint(open: number, close: number): Paint {
 
 export const plainPalette: Palette = { dim: plain, bold: plain, red: plain, yellow: plain, green: plain, cyan: plain };
 
-export const colorPalette: Palette = {
+const colorPalette: Palette = {
   dim: paint(2, 22),
   bold: paint(1, 22),
   red: paint(31, 39),

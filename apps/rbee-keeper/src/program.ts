@@ -5,6 +5,8 @@ import { renderUsageError, UsageError, usageErrorToJson } from './usage-error.js
 
 /** Runs one command line and resolves to its exit code: 0 done, 1 failed, 2 not understood, 130 interrupted. */
 export async function runProgram(env: KeeperEnvironment): Promise<number> {
+  // A reader that leaves early, as head does, is no failure; commands notice it by themselves.
+  for (const sink of [env.stdout, env.stderr]) sink.on('error', () => undefined);
   try {
     const invocation = await readCommandLine(env.args, env.stdout.columns || 100);
     if (invocation.kind === 'help') {

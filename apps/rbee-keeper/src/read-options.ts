@@ -29,7 +29,7 @@ function readOption(name: string, option: OptionDefinition, given: unknown, entr
     if (number !== undefined) return number;
     throw new UsageError(`--${name} must be a number, not "${value}"`, entry);
   }
-  const duration = parseDuration(String(value));
+  const duration = toDuration(String(value));
   if (duration !== undefined) return duration;
   throw new UsageError(`--${name} must be a duration such as 500ms, 30s or 5m, not "${value}"`, entry);
 }
@@ -37,4 +37,9 @@ function readOption(name: string, option: OptionDefinition, given: unknown, entr
 function toNumber(text: string): number | undefined {
   const number = Number(text);
   return text.trim() === '' || !Number.isFinite(number) ? undefined : number;
+}
+
+/** A bare number other than 0 is refused: it would be read as milliseconds and is mostly meant as seconds. */
+function toDuration(text: string): number | undefined {
+  return Number(text) ? undefined : parseDuration(text);
 }

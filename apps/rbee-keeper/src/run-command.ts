@@ -52,6 +52,6 @@ export async function runCommand(env: KeeperEnvironment, invocation: CommandInvo
 
 function tellCancellation(output: Output, { signal }: Interrupt): number {
   if (output.json) output.object(errorToJson(signal.reason));
-  output.block('Canceled.');
+  output.tellCancellation();
   return 130;
 }

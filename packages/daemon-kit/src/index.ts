@@ -20,5 +20,6 @@ export * from './settings.js';
 export * from './silent-logger.js';
 export * from './state-folder.js';
 export * from './tail.js';
+export * from './terminal-log.js';
 export * from './timeouts.js';
 export * from './transport.js';

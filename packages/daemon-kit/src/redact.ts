@@ -2,15 +2,14 @@
 const SUSPICIOUS = /bearer|key|token|pass|secret|eyj|:\/\/|hf_/i;
 
 const NAME = '(?:api[_-]?key|token|password|passwd|passphrase|secret)';
-/** A text in quotes, which are escaped where JSON stands within JSON; `\\1` is the group of its opening quote. */
-const quotedBy = (opening: string, group: number) =>
-  `(${opening})((?:(?!\\${group})(?:\\\\.|[^\\\\"]))+)(?:\\${group})?`;
+/** The inside of a text in quotes; these are escaped, and found as group 2, where JSON stands within JSON. */
+const QUOTED = String.raw`((?:(?!\2)(?:\\.|[^\\"]))+)(?:\2)?`;
 
 /** `"api_key":"…"` and, with escaped quotes, JSON within a JSON string. A number becomes a text, so that JSON stays JSON. */
-const JSON_TEXT = new RegExp(String.raw`(${NAME}\\*"\s*:\s*)${quotedBy(String.raw`\\*"`, 2)}`, 'gi');
+const JSON_TEXT = new RegExp(String.raw`(${NAME}(\\*")\s*:\s*\2)${QUOTED}`, 'gi');
 const JSON_NUMBER = new RegExp(String.raw`(${NAME}(\\?")\s*:\s*)-?\d[\d.eE+-]*`, 'gi');
 /** `api_key=…` and `password: …`. A quote before a separator of JSON is the end of the JSON string around it. */
-const PLAIN_QUOTED = new RegExp(String.raw`(${NAME}'?\s*[=:]\s*)${quotedBy(String.raw`\\*"(?![,}\]:])`, 2)}`, 'gi');
+const PLAIN_QUOTED = new RegExp(String.raw`(${NAME}'?\s*[=:]\s*(\\*")(?![,}\]:]))${QUOTED}`, 'gi');
 const PLAIN_TICKED = new RegExp(String.raw`(${NAME}'?\s*[=:]\s*')(?:[^'"\\]|\\[^"])+`, 'gi');
 const PLAIN = new RegExp(String.raw`(${NAME}'?\s*[=:]\s*)(?:[^\s"'&\\]|\\[^"])(?:[^\s"&\\]|\\[^"])*`, 'gi');
 
@@ -40,7 +39,7 @@ export function redact(text: string): string {
 }
 
 function hideQuoted(match: string, name: string, quote: string, value: string): string {
-  return isFingerprint(value) ? match : `${name}${quote}[REDACTED]${quote}`;
+  return isFingerprint(value) ? match : `${name}[REDACTED]${quote}`;
 }
 
 function isFingerprint(text: string): boolean {

@@ -72,13 +72,13 @@ export const workerIdSchema = z
     ),
   );
 
+const shortId = () => z.string().regex(/^[\w-]{1,64}$/, 'must be 1 to 64 letters, digits, dashes or underscores');
+
 /** Id of one task and of its inference. */
-export const jobIdSchema = z
-  .string()
-  .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1 to 64 letters, digits, dashes or underscores');
+export const jobIdSchema = shortId();
 
 /** Id that ties together everything that belongs to one request, in every process. */
-export const correlationIdSchema = jobIdSchema;
+export const correlationIdSchema = shortId();
 
 /** TCP port that a daemon may listen on. */
 export const portSchema = z.number().int().min(1024).max(65535);

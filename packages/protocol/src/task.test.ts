@@ -7,6 +7,8 @@ import { decodeSse, encodeEvent } from './sse.js';
 import { taskEventSchema } from './task.js';
 import { workerStartEventSchema } from './worker.js';
 
+type AnyEvent = { readonly type: string } & Readonly<Record<string, unknown>>;
+
 const narration = {
   type: 'narration',
   actor: 'rbee-hive',
@@ -49,7 +51,7 @@ const worker = {
   owned: false,
 };
 
-const streams: readonly (readonly [string, z.ZodType, readonly { type: string }[]])[] = [
+const streams: readonly (readonly [string, z.ZodType, readonly AnyEvent[]])[] = [
   ['an inference', inferenceEventSchema, generation],
   [
     'a task',
@@ -60,17 +62,17 @@ const streams: readonly (readonly [string, z.ZodType, readonly { type: string }[
       progress,
       { type: 'worker', worker_id: 'worker-1', node: 'mac', url: 'http://mac:8001', state: 'idle', reused: true },
       ...generation,
-    ] as { type: string }[],
+    ],
   ],
   [
     'the start of a worker',
     workerStartEventSchema,
-    [narration, progress, { type: 'end', worker_id: 'worker-1', state: 'idle' }, error] as { type: string }[],
+    [narration, progress, { type: 'end', worker_id: 'worker-1', state: 'idle' }, error],
   ],
   [
     'a hive',
     hiveEventSchema,
-    [{ type: 'worker', change: 'added', worker }, narration, { type: 'end', reason: 'shutdown' }] as { type: string }[],
+    [{ type: 'worker', change: 'added', worker }, narration, { type: 'end', reason: 'shutdown' }],
   ],
   [
     'a lease',
@@ -78,7 +80,7 @@ const streams: readonly (readonly [string, z.ZodType, readonly { type: string }[
     [
       { type: 'leased', lease_id: 'l-1', version: '0.1.0', pid: 5, ephemeral: true },
       { type: 'end', reason: 'shutdown' },
-    ] as { type: string }[],
+    ],
   ],
 ];
 

@@ -53,6 +53,8 @@ export class LiveNode {
   /** Those who wait for the hive and hear how its start goes on. */
   readonly #audience = new Set<Narrate>();
   #reachable: 'unknown' | 'up' | 'down' = 'unknown';
+  /** Ends the newest connection to the event stream; each has its own, so that none leaves a listener behind. */
+  #opening: AbortController | undefined;
   #stream: IncomingStream | undefined;
   #connecting: Promise<void> | undefined;
   #providing: Promise<void> | undefined;
@@ -89,6 +91,10 @@ export class LiveNode {
   /** Makes sure that a hive answers, starting one where the link can, and that its events flow. Callers share one attempt. */
   async provideHive(narrate: Narrate, signal: AbortSignal): Promise<void> {
     if (this.#stream) return;
+    if (this.#providing) {
+      const human = `waiting for the hive of ${this.name}: another task is starting it`;
+      narrate({ actor: 'queen-rbee', action: 'hive_start', target: this.name, human });
+    }
     this.#audience.add(narrate);
     this.#providing ??= this.#provide().finally(() => {
       this.#providing = undefined;
@@ -100,9 +106,14 @@ export class LiveNode {
   connect(): Promise<void> {
     if (this.#stream) return Promise.resolve();
     this.#cancelReconnect?.();
-    this.#connecting ??= this.#open().finally(() => {
-      this.#connecting = undefined;
-    });
+    this.#connecting ??= this.#open()
+      .catch((error: unknown) => {
+        if (this.#reachable === 'down') this.#reconnectLater();
+        throw error;
+      })
+      .finally(() => {
+        this.#connecting = undefined;
+      });
     return this.#connecting;
   }
 
@@ -141,7 +152,7 @@ export class LiveNode {
   }
 
   /** Remembers the key that jobs for a worker need. */
-  noteKey(id: string, key: string | undefined): void {
+  noteKey(id: string, key: string): void {
     this.#state.keepKey(id, key);
   }
 
@@ -167,7 +178,9 @@ export class LiveNode {
 
   /** Ends the stream and the attempts to open it. */
   close(): void {
-    this.#closed.abort(new RbeeError('CANCELLED', 'the queen is shutting down'));
+    const reason = new RbeeError('CANCELLED', 'the queen is shutting down');
+    this.#closed.abort(reason);
+    this.#opening?.abort(reason);
     this.#cancelReconnect?.();
     this.#stream?.close();
     this.#stream = undefined;
@@ -185,7 +198,9 @@ export class LiveNode {
 
   async #open(): Promise<void> {
     const { link, timeouts, log } = this.#options;
-    const { signal } = this.#closed;
+    this.#closed.signal.throwIfAborted();
+    this.#opening = new AbortController();
+    const { signal } = this.#opening;
     const stream = await callStream(link.hive, hiveRoutes.events, { signal, timeoutMs: timeouts.call });
     try {
       const first = await withTimeout(link.hive.clock, timeouts.call, stream.messages.next(), () =>
@@ -250,7 +265,6 @@ export class LiveNode {
   }
 
   #lose(reason: string): void {
-    if (this.#closed.signal.aborted) return;
     this.#state.clear();
     this.#setReachable('down', reason);
     this.#options.onChange();
@@ -259,15 +273,14 @@ export class LiveNode {
 
   #reconnectLater(): void {
     const { log, link } = this.#options;
+    if (this.#closed.signal.aborted) return;
     const waitMs = this.#reconnectMs;
     this.#reconnectMs = Math.min(waitMs * 2, LONGEST_RECONNECT_MS);
     this.#cancelReconnect?.();
     this.#cancelReconnect = link.hive.clock.after(waitMs, () => {
-      this.connect().catch((error: Error) => {
-        if (this.#closed.signal.aborted || this.#stream) return;
-        log.debug({ node: this.name, reason: error.message }, 'the hive does not answer yet');
-        this.#reconnectLater();
-      });
+      this.connect().catch((error: Error) =>
+        log.debug({ node: this.name, reason: error.message }, 'the hive does not answer yet'),
+      );
     });
   }
 

@@ -5,6 +5,7 @@ import type { Task } from './task.js';
 export class RunningTasks {
   readonly #tasks = new Map<string, Task>();
   readonly #onIdle: () => void;
+  #tickets = 0;
   #closed = false;
 
   /** `onIdle` is told whenever the last task has ended. */
@@ -14,6 +15,11 @@ export class RunningTasks {
 
   get size(): number {
     return this.#tasks.size;
+  }
+
+  /** The place of a new task in the order in which all come. */
+  nextTicket(): number {
+    return ++this.#tickets;
   }
 
   /** Throws JOB_ALREADY_RUNNING when the id is in use, CONNECTION_TIMEOUT (503) once the queen is shutting down. */

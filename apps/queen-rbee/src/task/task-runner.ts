@@ -67,6 +67,8 @@ export class TaskRunner {
       target: id,
       human: `accepted the task: inference with ${request.model}${request.node ? ` on ${request.node}` : ''}`,
     });
+    // RBEE_NO_RETRY leaves every attempt at one.
+    const mostLosses = this.#options.variables.RBEE_NO_RETRY ? 0 : MOST_LOSSES;
     const waitUntil = this.#options.clock.monotonic() + this.#options.timeouts.slot_wait;
     for (let losses = 0, round = 1; ; round++) {
       try {
@@ -76,7 +78,7 @@ export class TaskRunner {
         // The first reason counts: what fails after an abort fails because of it.
         if (signal.aborted) throw signal.reason;
         if (!mayGoElsewhere(error) || task.tokensOut > 0) throw error;
-        if (isLoss(error) && losses++ >= MOST_LOSSES) throw error;
+        if (isLoss(error) && losses++ >= mostLosses) throw error;
         if (round >= MOST_PLACEMENTS) throw error;
         task.narrate({
           actor: 'queen-rbee',
@@ -138,7 +140,12 @@ export class TaskRunner {
     return slots.take(workerId, {
       signal: task.signal,
       timeoutMs: Math.max(0, waitUntil - clock.monotonic()),
-      onPosition: ({ position, etaMs }) => output.tell({ type: 'queued', position, eta_ms: etaMs, reason }),
+      ticket: task.ticket,
+      onPosition: ({ position, etaMs }) => {
+        if (position >= task.bestPosition) return;
+        task.bestPosition = position;
+        output.tell({ type: 'queued', position, eta_ms: etaMs, reason });
+      },
     });
   }
 
@@ -162,6 +169,7 @@ export class TaskRunner {
   async #runAt(seat: Seat, task: Task, output: TaskOutput): Promise<boolean> {
     const { clock, timeouts, variables } = this.#options;
     const { node, workerId, lease } = seat;
+    const startedAt = clock.monotonic();
     let target: Target | undefined;
     let accepted = false;
     try {
@@ -171,7 +179,9 @@ export class TaskRunner {
       accepted = true;
       task.limit(clock.now() + timeouts.inference);
       output.accept();
-      await relay(stream, task, output, { clock, timeouts, workerId });
+      const { kind } = await relay(stream, task, output, { clock, timeouts, workerId });
+      const duration_ms = Math.round(clock.monotonic() - startedAt);
+      task.log.info({ worker_id: workerId, tokens_out: task.tokensOut, duration_ms }, `the task ended with ${kind}`);
       return true;
     } catch (error) {
       if (task.signal.aborted) {

@@ -6,6 +6,8 @@ import type { TaskOutput } from './task-output.js';
 
 export interface TaskOptions {
   readonly id: string;
+  /** Place in the order in which all tasks came. */
+  readonly ticket: number;
   readonly request: TaskRequest;
   readonly correlationId: string;
   /** When the client's patience ends, milliseconds since the epoch. */
@@ -13,12 +15,14 @@ export interface TaskOptions {
   /** Aborted when the client is gone, or its header's deadline has passed. */
   readonly client: AbortSignal;
   readonly clock: Clock;
+  /** The service's logger; the task adds its ids. */
   readonly log: Logger;
 }
 
 /** One task from its acceptance to its terminal event. Whatever ends it early goes through `cancel`; the first reason counts. */
 export class Task implements Listener {
   readonly id: string;
+  readonly ticket: number;
   readonly request: TaskRequest;
   readonly correlationId: string;
   readonly log: Logger;
@@ -29,6 +33,8 @@ export class Task implements Listener {
   readonly freshWorkers = new Set<string>();
   /** Settles when the task has ended and everything it held was given back. */
   readonly ended: Promise<void>;
+  /** Best place in a queue that the client was told; a task that is queued anew is never told a worse one. */
+  bestPosition = Number.POSITIVE_INFINITY;
   /** `token` events passed on so far. */
   tokensOut = 0;
   output: TaskOutput | undefined;
@@ -39,19 +45,21 @@ export class Task implements Listener {
   #settle: () => void = () => undefined;
 
   constructor(options: TaskOptions) {
-    const { id, request, correlationId, deadline, client, clock, log } = options;
+    const { id, ticket, request, correlationId, deadline, client, clock, log } = options;
     this.id = id;
+    this.ticket = ticket;
     this.request = request;
     this.correlationId = correlationId;
     this.#clock = clock;
-    this.log = log.with({ job_id: id });
+    this.log = log.with({ job_id: id, correlation_id: correlationId });
     this.ended = new Promise((resolve) => {
       this.#settle = resolve;
     });
     this.narrate = createNarrator({
       service: 'queen-rbee',
       clock,
-      log: this.log,
+      // The event carries the ids already.
+      log,
       deliver: (event) => this.output?.tell(event),
       fields: { job_id: id, correlation_id: correlationId, model_ref: request.model },
     });

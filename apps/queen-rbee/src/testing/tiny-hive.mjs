@@ -25,8 +25,8 @@ const answerHealth = (response) => {
   response.end(JSON.stringify({ status: 'alive', version, api_version: 'v1', pid: process.pid }));
 };
 const server = createServer((request, response) => {
-  if (behaviour === 'ill') return response.writeHead(404).end();
-  if (request.url === '/v1/health') return answerHealth(response);
+  if (behaviour !== 'ill' && request.url === '/v1/health') return answerHealth(response);
+  if (behaviour === 'ill' || request.url !== '/v1/events') return response.writeHead(404).end();
   response.writeHead(200, { 'Content-Type': 'text/event-stream' });
   response.write(`event: snapshot\ndata: ${JSON.stringify(snapshot)}\n\n`);
 });

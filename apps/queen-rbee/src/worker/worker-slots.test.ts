@@ -12,14 +12,17 @@ function build(capacity: Record<string, number | undefined>, queueLength = 3) {
   const leases: Record<string, SlotLease> = {};
   const refused: Record<string, string> = {};
   const aborts: Record<string, AbortController> = {};
-  const take = (name: string, worker = 'w', timeoutMs = 1_000) => {
+  let tickets = 0;
+  const take = (name: string, worker = 'w', timeoutMs = 1_000, ticket = ++tickets) => {
     const abort = new AbortController();
     aborts[name] = abort;
     const onPosition = ({ position, etaMs }: QueuePosition) => {
       positions[name] = [...(positions[name] ?? []), position];
       etas[name] = [...(etas[name] ?? []), etaMs];
     };
-    const taken = Promise.resolve().then(() => slots.take(worker, { signal: abort.signal, timeoutMs, onPosition }));
+    const taken = Promise.resolve().then(() =>
+      slots.take(worker, { ticket, signal: abort.signal, timeoutMs, onPosition }),
+    );
     taken.then(
       (lease) => {
         granted.push(name);
@@ -73,6 +76,16 @@ describe('WorkerSlots', () => {
     slots.settle();
     await turn();
     expect(granted).toEqual(['a']);
+  });
+
+  it('puts a task that came earlier and is placed anew before those that came later', async () => {
+    const { take, granted, leases, positions } = build({ w: 1 });
+    for (const name of ['a', 'b']) await take(name);
+    await take('earlier', 'w', 1_000, 0.5);
+    expect(positions).toEqual({ b: [1], earlier: [1] });
+    leases.a?.release();
+    await turn();
+    expect(granted).toEqual(['a', 'earlier']);
   });
 
   it('refuses whoever would be one too many, and says when to come back', async () => {

@@ -16,6 +16,7 @@ export interface QueuePosition {
 }
 
 interface Waiter {
+  readonly ticket: number;
   readonly onPosition: (position: QueuePosition) => void;
   readonly grant: (lease: SlotLease) => void;
   readonly refuse: (error: RbeeError) => void;
@@ -38,6 +39,8 @@ export interface WorkerSlotsOptions {
 }
 
 export interface WaitOptions {
+  /** Place of the task in the order in which all tasks came; one that is placed anew comes before those that came later. */
+  readonly ticket: number;
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
   readonly onPosition: (position: QueuePosition) => void;
@@ -98,7 +101,7 @@ export class WorkerSlots {
     return entry;
   }
 
-  #wait(workerId: string, entry: Entry, { signal, timeoutMs, onPosition }: WaitOptions): Promise<SlotLease> {
+  #wait(workerId: string, entry: Entry, { ticket, signal, timeoutMs, onPosition }: WaitOptions): Promise<SlotLease> {
     const { clock } = this.#options;
     return new Promise((resolve, reject) => {
       const leave = () => {
@@ -115,6 +118,7 @@ export class WorkerSlots {
       const abort = () => refuse(signal.reason as RbeeError);
       const cancelTimer = clock.after(timeoutMs, () => refuse(this.#toTimeoutError(workerId, timeoutMs)));
       const waiter: Waiter = {
+        ticket,
         onPosition,
         refuse,
         grant: (lease) => {
@@ -124,7 +128,8 @@ export class WorkerSlots {
         told: Number.POSITIVE_INFINITY,
       };
       signal.addEventListener('abort', abort, { once: true });
-      entry.waiters.push(waiter);
+      const later = entry.waiters.findIndex((other) => other.ticket > ticket);
+      entry.waiters.splice(later < 0 ? entry.waiters.length : later, 0, waiter);
       this.#tellPositions(workerId, entry);
     });
   }

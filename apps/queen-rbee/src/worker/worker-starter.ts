@@ -121,7 +121,7 @@ export class WorkerStarter {
     });
     const { worker_id } = answer;
     context.onWorker(worker_id);
-    node.noteKey(worker_id, answer.api_key);
+    if (answer.api_key !== undefined) node.noteKey(worker_id, answer.api_key);
     await this.follow(node, worker_id, context);
     const duration_ms = Math.round(clock.monotonic() - startedAt);
     say(`worker started on ${node.name} in ${formatDuration(duration_ms)}`, { worker_id, duration_ms });

@@ -71,7 +71,7 @@ export class WorkerStarts {
   /** Waits for a start by its key; `undefined` when it has ended meanwhile. */
   async join(key: string, waiting: Waiting): Promise<string | undefined> {
     const start = this.#starts.get(key);
-    return start && this.#wait(start, waiting);
+    return start && this.#join(start, waiting);
   }
 
   /** Resolves when no start runs any more. */
@@ -84,22 +84,30 @@ export class WorkerStarts {
     waiting: Waiting,
     begin: (context: StartContext) => Promise<string>,
   ): Promise<string> {
-    let start = this.#starts.get(facts.key);
-    if (!start) {
-      const crowd = new Crowd();
-      const onWorker = (workerId: string) => {
-        begun.worker = workerId;
-      };
-      // One turn later, so that the first member is there to hear the first word.
-      const done = Promise.resolve()
-        .then(() => begin({ correlationId: waiting.correlationId, listener: crowd, onWorker }))
-        .finally(() => this.#starts.delete(facts.key));
-      const begun: Start = { ...facts, crowd, done };
-      this.#starts.set(facts.key, begun);
-      // Its failure reaches those who wait; with nobody waiting it is in the log already.
-      done.catch(() => undefined);
-      start = begun;
-    }
+    const running = this.#starts.get(facts.key);
+    if (running) return this.#join(running, waiting);
+    const crowd = new Crowd();
+    const onWorker = (workerId: string) => {
+      start.worker = workerId;
+    };
+    // One turn later, so that the first member is there to hear the first word.
+    const done = Promise.resolve()
+      .then(() => begin({ correlationId: waiting.correlationId, listener: crowd, onWorker }))
+      .finally(() => this.#starts.delete(facts.key));
+    const start: Start = { ...facts, crowd, done };
+    this.#starts.set(facts.key, start);
+    // Its failure reaches those who wait; with nobody waiting it is in the log already.
+    done.catch(() => undefined);
+    return this.#wait(start, waiting);
+  }
+
+  #join(start: Start, waiting: Waiting): Promise<string> {
+    waiting.listener.narrate({
+      actor: 'queen-rbee',
+      action: 'worker_spawn',
+      target: start.worker ?? start.node,
+      human: `waiting for a worker on ${start.node} that is being started already`,
+    });
     return this.#wait(start, waiting);
   }
 

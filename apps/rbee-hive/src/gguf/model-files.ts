@@ -27,7 +27,7 @@ export async function inspectModelFiles(path: string): Promise<ModelFiles> {
 }
 
 /** Paths of the parts beside the first one of a split model; empty for an ordinary file. */
-export function otherParts(path: string, splitCount: number): string[] {
+function otherParts(path: string, splitCount: number): string[] {
   if (splitCount <= 1) return [];
   const name = basename(path);
   const match = PART_NAME.exec(name);

@@ -26,11 +26,18 @@ export class LineFollower {
     private readonly file: FileHandle,
     private position: number,
     private readonly onLine: (line: string) => void,
+    private readonly pace: () => Promise<void>,
   ) {}
 
-  /** Follows an existing file from a byte on. */
-  static async start(path: string, from: number, clock: Clock, onLine: (line: string) => void): Promise<LineFollower> {
-    const follower = new LineFollower(await open(path, 'r'), from, onLine);
+  /** Follows an existing file from a byte on. `pace` is awaited after each block, for takers that can fall behind. */
+  static async start(
+    path: string,
+    from: number,
+    clock: Clock,
+    onLine: (line: string) => void,
+    pace: () => Promise<void> = async () => undefined,
+  ): Promise<LineFollower> {
+    const follower = new LineFollower(await open(path, 'r'), from, onLine, pace);
     follower.observe(path, clock);
     await follower.catchUp();
     return follower;
@@ -54,10 +61,11 @@ export class LineFollower {
     this.ended = true;
     this.watcher?.close();
     this.stopPolling?.();
-    this.reading = rest.then(async () => {
-      if (this.partial.length > 0) this.onLine(this.partial.toString('utf8'));
-      await this.file.close();
-    });
+    this.reading = rest
+      .then(() => {
+        if (this.partial.length > 0) this.onLine(this.partial.toString('utf8'));
+      })
+      .finally(() => this.file.close());
     return this.reading;
   }
 
@@ -87,6 +95,7 @@ export class LineFollower {
       if (bytesRead === 0) return;
       this.position += bytesRead;
       this.split(block.subarray(0, bytesRead));
+      await this.pace();
     }
   }
 

@@ -12,8 +12,11 @@ export interface LogQuery {
   worker_id?: string | undefined;
 }
 
+/** The writing end of a text answer. */
 export interface LogSink {
-  write(text: string): unknown;
+  /** False when the reader is behind. */
+  write(text: string): boolean;
+  drained(signal: AbortSignal): Promise<void>;
 }
 
 /** Logs of workers that ended long ago are read only by name; this many of the newest are read together. */
@@ -36,14 +39,24 @@ export class LogReader {
     const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
     const lines = await Promise.all(files.map((file) => readLastLines(file, query.lines)));
     const newest = query.lines === 0 ? [] : mergeByTime(lines).slice(-query.lines);
-    for (const line of newest) sink.write(`${line}\n`);
+    // The first write sends the status line, also when there is nothing to say yet.
+    sink.write('');
+    for (const line of newest) if (!sink.write(`${line}\n`)) await sink.drained(signal);
     if (query.follow) await this.follow(files, sizes, query.worker_id === undefined, sink, signal);
   }
 
   private async follow(files: string[], sizes: number[], alsoNew: boolean, sink: LogSink, signal: AbortSignal) {
     const followers = new Map<string, Promise<LineFollower>>();
+    let behind = false;
+    const write = (line: string) => {
+      behind = !sink.write(`${line}\n`);
+    };
+    const pace = async () => {
+      if (behind) await sink.drained(signal);
+      behind = false;
+    };
     const add = (file: string, from: number) => {
-      const follower = LineFollower.start(file, from, this.clock, (line) => sink.write(`${line}\n`));
+      const follower = LineFollower.start(file, from, this.clock, write, pace);
       followers.set(file, follower);
       // A file that went away between its notice and its opening has no lines to follow.
       follower.catch(() => followers.delete(file));

@@ -12,6 +12,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
+const quick = { drained: async () => undefined };
+
 /** Collects lines and lets a test wait until there are enough. */
 function collector() {
   const lines: string[] = [];
@@ -61,7 +63,13 @@ describe('LogReader', () => {
   });
   const read = async (query: { lines: number; worker_id?: string }) => {
     let text = '';
-    const sink = { write: (more: string) => (text += more) };
+    const sink = {
+      ...quick,
+      write(more: string) {
+        text += more;
+        return true;
+      },
+    };
     await reader().write({ follow: false, ...query }, sink, new AbortController().signal);
     return text.split('\n').slice(0, -1);
   };
@@ -81,7 +89,13 @@ describe('LogReader', () => {
   it('follows all files, those of new workers too, until it is stopped', async () => {
     const { lines, take, atLeast } = collector();
     const stop = new AbortController();
-    const sink = { write: (text: string) => take(text.trim()) };
+    const sink = {
+      ...quick,
+      write(text: string) {
+        if (text !== '') take(text.trim());
+        return true;
+      },
+    };
     const done = reader().write({ follow: true, lines: 1 }, sink, stop.signal);
     await atLeast(1);
     appendFileSync(join(folder, 'worker-a.log'), 'more\n');
@@ -100,4 +114,32 @@ it('mergeByTime keeps lines without a time behind the line they follow', () => {
     ['before all', '{"time":"1"}', '{"time":"3"}'],
   ]);
   expect(merged).toEqual(['before all', '{"time":"1"}', '{"time":"2"}', 'stack of 2', '{"time":"3"}']);
+});
+
+it('a follower waits for a taker that is behind', async () => {
+  const path = join(folder, 'fast.log');
+  writeFileSync(path, 'x\n'.repeat(100_000));
+  let taken = 0;
+  let release: () => void = () => undefined;
+  const pace = () => new Promise<void>((resolve) => (release = resolve));
+  const take = () => {
+    taken++;
+  };
+  const starting = LineFollower.start(path, 0, systemClock, take, pace);
+  while (taken === 0) await new Promise((resolve) => setImmediate(resolve));
+  await new Promise((resolve) => setImmediate(resolve));
+  const afterFirstBlock = taken;
+  expect(afterFirstBlock).toBeLessThan(100_000);
+  let done = false;
+  const follower = starting.finally(() => {
+    done = true;
+  });
+  while (!done) {
+    release();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(taken).toBe(100_000);
+  const finished = (await follower).finish();
+  release();
+  await finished;
 });

@@ -22,7 +22,7 @@ export async function findMetalDevices(run: RunProgram, ram: Memory): Promise<De
 }
 
 /** Name of the first GPU that supports Metal in the report of `system_profiler`, or null. */
-export function parseMetalGpu(stdout: string): string | null {
+function parseMetalGpu(stdout: string): string | null {
   const report = parseJson(stdout) as { SPDisplaysDataType?: unknown } | null;
   const entries = Array.isArray(report?.SPDisplaysDataType) ? report.SPDisplaysDataType : [];
   for (const entry of entries as Record<string, unknown>[]) {

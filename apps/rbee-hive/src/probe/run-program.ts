@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 
 /** Outcome of a short program: what it printed, or why there is nothing to read. */
-export type ProgramOutput = { ok: true; stdout: string } | { ok: false; reason: 'missing' | 'failed' | 'too_slow' };
+type ProgramOutput = { ok: true; stdout: string } | { ok: false; reason: 'missing' | 'failed' | 'too_slow' };
 
 export type RunProgram = (file: string, args: readonly string[]) => Promise<ProgramOutput>;
 

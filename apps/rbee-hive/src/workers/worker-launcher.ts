@@ -166,17 +166,7 @@ export class WorkerLauncher {
   }
 
   private async startWorker(spawn: Spawn, spec: WorkerSpec, port: number, reservation: Reservation): Promise<Worker> {
-    const {
-      workerHost: host,
-      runFiles,
-      logDir,
-      workerProgram,
-      variables,
-      clock,
-      callbackUrl,
-      hive,
-      pool,
-    } = this.options;
+    const { workerHost: host, runFiles, logDir, workerProgram, variables, callbackUrl, hive, pool } = this.options;
     const { workerId, modelRef, backend, device } = spec;
     const key = new Secret(randomBytes(32).toString('hex'));
     const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;

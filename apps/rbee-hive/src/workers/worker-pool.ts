@@ -110,7 +110,7 @@ export class WorkerPool {
   private addForeign({ worker_id: workerId, url, model_ref: modelRef, backend, device }: ReadyCallback): Worker {
     const worker = new Worker({ workerId, url, modelRef, backend, device, owned: false }, undefined, this.context);
     this.add(worker, Number(new URL(url).port));
-    worker.say('worker_start', `worker ${workerId} reported itself from ${url}`);
+    worker.say('worker_start', `${workerId} reported itself from ${url}`);
     return worker;
   }
 

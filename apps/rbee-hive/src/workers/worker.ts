@@ -27,7 +27,7 @@ import { readNarration } from './worker-output.js';
 import type { WorkerProcess } from './worker-process.js';
 import { WorkerStart } from './worker-start.js';
 import { type WorkerIdentity, WorkerStatus } from './worker-status.js';
-import { createWorkerVoice, type WorkerVoice } from './worker-voice.js';
+import { createWorkerVoice, sayEnded, type WorkerVoice } from './worker-voice.js';
 
 export interface WorkerContext {
   clock: Clock;
@@ -60,7 +60,7 @@ export class Worker {
   private readonly createdAt: number;
   private process: WorkerProcess | undefined;
   private adopted: ProcessIdentity | undefined;
-  private hasEnded = false;
+  private over = false;
   private stopping: Promise<void> | undefined;
 
   constructor(
@@ -97,7 +97,7 @@ export class Worker {
 
   /** Whether its process has gone, or it was let go. */
   get ended(): boolean {
-    return this.hasEnded;
+    return this.over;
   }
 
   toView(): WorkerView {
@@ -134,13 +134,19 @@ export class Worker {
 
   /** Resolves when everything that the process wrote until now has been taken in. */
   async hearOutput(): Promise<void> {
-    await this.process?.catchUp();
+    await this.process?.catchUp().catch((error: unknown) => {
+      // Without its narration a worker still works.
+      this.context.log.warn({ error, worker_id: this.id }, "a worker's output cannot be read");
+    });
   }
 
   /** Takes the callback of a worker: its server is bound, its model is loaded, or it can't be. */
   onReady(callback: ReadyCallback): void {
     if (this.failed || this.status.state === 'draining') return;
-    if (!this.identity.owned && callback.pid !== undefined) this.adoptProcess(callback.pid);
+    if (!this.identity.owned && callback.pid !== undefined) {
+      this.adopted ??= identify(callback.pid);
+      this.status.pid = this.adopted?.pid;
+    }
     if (callback.slots_total !== undefined) this.status.slotsTotal = callback.slots_total;
     if (this.status.state === 'starting') this.enterLoading();
     if (callback.state === 'failed') this.onLoadFailed(callback.error);
@@ -184,8 +190,7 @@ export class Worker {
         suggestion: 'stop it where it was started',
       });
     }
-    this.stopping ??= this.runStop(reason, limits, () => this.client.shutDown());
-    return this.stopping;
+    return this.beginStop(reason, limits, () => this.client.shutDown());
   }
 
   /** SIGKILL, checked against the start time of the process and recorded. */
@@ -246,6 +251,7 @@ export class Worker {
   private takeSlots(available: number): void {
     const wasLoading = this.status.state === 'loading';
     if (!wasLoading && !this.status.serving) return;
+    if (available !== this.status.slotsAvailable) this.status.lastActivity = this.context.clock.now();
     this.status.slotsAvailable = Math.min(available, this.status.slotsTotal);
     if (wasLoading) this.idle.workEnded();
     this.enter(this.status.slotsAvailable > 0 ? 'idle' : 'busy');
@@ -266,8 +272,8 @@ export class Worker {
     const { idle_worker, health_poll } = this.context.timeouts;
     try {
       if (!(await this.client.shutDown(idle_worker))) return this.takeReady(await this.client.ready());
-      this.say('idle_timeout', `worker ${this.id} had no job for ${formatDuration(idle_worker)} and ends`);
-      this.stopping ??= this.runStop('idle', this.stopLimits, async () => true);
+      this.say('idle_timeout', `${this.id} had no job for ${formatDuration(idle_worker)} and ends`);
+      this.background(this.beginStop('idle', this.stopLimits, async () => true));
     } catch (error) {
       this.context.log.warn({ error, worker_id: this.id }, 'an idle worker could not be asked to end');
       this.idle.startIn(health_poll);
@@ -276,12 +282,8 @@ export class Worker {
 
   /** The worker said that it ends, for example because someone sent it a signal. */
   private onDraining(): void {
-    if (!this.identity.owned) {
-      this.enter('draining');
-      return;
-    }
-    this.stopping ??= this.runStop('it ends by itself', this.stopLimits, async () => true);
-    this.background(this.stopping);
+    if (!this.identity.owned) this.enter('draining');
+    else this.background(this.beginStop('it ends by itself', this.stopLimits, async () => true));
   }
 
   private onLoadFailed(error: ReadyCallback['error']): void {
@@ -294,11 +296,16 @@ export class Worker {
     if (!(await this.ending.within(this.context.timeouts.shutdown_ack))) await this.stop('its start failed');
   }
 
+  private beginStop(reason: string, limits: StopLimits, requestShutdown: () => Promise<boolean>): Promise<void> {
+    this.stopping ??= this.runStop(reason, limits, requestShutdown);
+    return this.stopping;
+  }
+
   private async runStop(reason: string, limits: StopLimits, requestShutdown: () => Promise<boolean>): Promise<void> {
     const reachable = this.status.state !== 'starting';
     if (!this.failed) {
       this.enter('draining');
-      this.say('shutdown', `stopping worker ${this.id} (${reason})`);
+      this.say('shutdown', `stopping ${this.id} (${reason})`);
       this.start.fail(failure.stoppedEarly(this.facts(), reason));
     }
     this.expectGone(await this.ending.stop(reachable ? requestShutdown : async () => false, limits));
@@ -322,22 +329,15 @@ export class Worker {
 
   private onExit(exit: Exit): void {
     const { state, pid, serving } = this.status;
-    const how = failure.describeExit(exit);
-    this.context.log.info(
-      { worker_id: this.id, pid, exit_code: exit.code, signal: exit.signal },
-      'worker process ended',
-    );
+    this.context.log.info({ worker_id: this.id, pid, ...exit }, 'worker process ended');
     if (state === 'starting' || state === 'loading') this.fail(failure.endedEarly(this.facts(), exit, state));
-    else if (serving && exit.code !== 0) {
-      const crash = { level: 'error', error_kind: 'worker_crash' } as const;
-      this.say('worker_crash', `worker ${this.id} crashed: process ${pid} ended with ${how}`, crash);
-    } else if (!this.failed) this.say('worker_removed', `worker ${this.id} has ended (${how})`);
+    else if (!this.failed) sayEnded(this.say, this.identity, { pid, exit, crashed: serving && exit.code !== 0 });
     this.finish();
   }
 
   /** Forgets a worker without touching its process. */
   private leave(reason: string): void {
-    this.say('worker_removed', `worker ${this.id} removed: ${reason}`, { level: 'warn' });
+    this.say('worker_removed', `${this.id} removed: ${reason}`, { level: 'warn' });
     this.finish();
   }
 
@@ -347,15 +347,15 @@ export class Worker {
     this.status.lastError = error;
     this.enter('failed');
     const facts = { level: 'error', error_kind: error.code.toLowerCase() } as const;
-    this.say('worker_removed', `worker ${this.id} failed: ${error.message}`, facts);
+    this.say('worker_removed', `${this.id} failed: ${error.message}`, facts);
     this.start.fail(error);
     this.context.onLeft(this, 'failed');
   }
 
   /** The worker has left for good. */
   private finish(): void {
-    if (this.hasEnded) return;
-    this.hasEnded = true;
+    if (this.over) return;
+    this.over = true;
     this.idle.stop();
     this.start.fail(failure.stoppedEarly(this.facts(), 'it has ended'));
     this.status.pid = undefined;
@@ -383,11 +383,6 @@ export class Worker {
     const at = new Date(this.context.clock.now()).toISOString();
     this.context.log.warn({ worker_id: this.id, pid, reason, signal: 'SIGKILL', at }, 'worker process killed');
     this.say('force_kill', `killed worker process ${pid} of ${this.id}: ${reason}`, { level: 'warn' });
-  }
-
-  private adoptProcess(pid: number): void {
-    this.adopted ??= identify(pid);
-    this.status.pid = this.adopted?.pid;
   }
 
   private facts() {

@@ -123,10 +123,10 @@ describe('a piped conversation', () => {
   });
 
   it('ends quietly when its reader has gone', async () => {
-    const run = startKeeper(['chat', '--quiet'], { queenUrl: queen.url, input: 'a\nb\n' });
+    const run = startKeeper(['chat', '--quiet'], { queenUrl: queen.url, input: 'a\n'.repeat(50) });
     run.stdout.failWith('EPIPE');
     expect(await run.code).toBe(0);
-    expect(queen.tasks).toHaveLength(1);
+    expect(queen.tasks.length).toBeLessThan(5);
   });
 });
 

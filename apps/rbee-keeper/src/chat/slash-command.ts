@@ -12,7 +12,7 @@ export const SLASH_COMMANDS = {
   save: { takes: 'FILE', does: 'write the conversation to a JSON file that infer --messages reads' },
 } as const;
 
-export type SlashName = keyof typeof SLASH_COMMANDS;
+type SlashName = keyof typeof SLASH_COMMANDS;
 
 /** What a text in a conversation is: a message for the model, or a command. */
 export type ChatInput =

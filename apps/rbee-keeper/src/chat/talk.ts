@@ -107,7 +107,7 @@ export class Talk {
   #recover(question: string, text: string, error: unknown, isCanceled: boolean): boolean {
     const { env, output, settings } = this.#context;
     if (isCanceled) {
-      output.block('Canceled.');
+      output.tellCancellation();
       if (text !== '') this.conversation.keep(question, text);
       return text !== '';
     }

@@ -10,7 +10,7 @@ export function renderSummary(end: EndEvent): string {
 }
 
 /** Speed of the generation; `undefined` where there is nothing to divide by. */
-export function tokensPerSecond({ tokens_out, decode_time_ms }: EndEvent): number | undefined {
+function tokensPerSecond({ tokens_out, decode_time_ms }: EndEvent): number | undefined {
   return decode_time_ms > 0 && tokens_out > 0 ? tokens_out / (decode_time_ms / 1000) : undefined;
 }
 

@@ -57,10 +57,16 @@ export class QueenControl {
     return probeQueen(this.target, this.surroundings.settings.queen_probe);
   }
 
+  /** The queen that answers, if one does. */
+  async findRunning(): Promise<FoundQueen | undefined> {
+    const probe = await this.probe();
+    return probe.state === 'up' ? this.#describe(probe.health) : undefined;
+  }
+
   /** The queen that answers, or one that is started now. Throws QUEEN_UNREACHABLE or QUEEN_START_FAILED. */
   async find(): Promise<FoundQueen> {
-    const probe = await this.probe();
-    if (probe.state === 'up') return this.#describe(probe.health);
+    const running = await this.findRunning();
+    if (running) return running;
     if (this.surroundings.globals['no-spawn'] || !this.address.isLocal) return this.#insist();
     const { output, settings } = this.surroundings;
     output.say('rbee-keeper', `starting queen-rbee on port ${this.address.port}`);
@@ -115,8 +121,8 @@ export class QueenControl {
     const policy = { waits: [0, 100, 200], isRetryable: (error: unknown) => error === MISSING };
     try {
       return await retry(policy, { clock: env.clock, variables: env.variables, signal }, async () => {
-        const probe = await this.probe();
-        if (probe.state === 'up') return this.#describe(probe.health);
+        const running = await this.findRunning();
+        if (running) return running;
         throw MISSING;
       });
     } catch (error) {

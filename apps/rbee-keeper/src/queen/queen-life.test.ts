@@ -149,6 +149,21 @@ describe('a queen that is there already', () => {
     expect(here.starts).toHaveLength(1);
   });
 
+  it('is replaced by `queen start` when it ends with its clients, unless it has others', async () => {
+    const here = await place();
+    const reading = startKeeper(['chat'], { ...here.options, input: undefined });
+    reading.stdin.write('hello\n');
+    await reading.stderr.waitFor(/no such route/);
+    const refused = await runKeeper(['queen', 'start'], here.options);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain('ends with the commands that use it');
+    reading.stdin.end();
+    expect(await reading.code).toBe(1);
+    expect((await runKeeper(['queen', 'start'], here.options)).code).toBe(0);
+    expect(here.starts.map(({ args }) => args.includes('--ephemeral'))).toEqual([true, false]);
+    expect((await runKeeper(['queen', 'stop'], here.options)).code).toBe(0);
+  });
+
   it('is refused when it has another version', async () => {
     const queen = await ScriptedQueen.start();
     try {

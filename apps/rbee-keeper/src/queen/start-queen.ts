@@ -119,7 +119,7 @@ function toFileError(file: string, cause: NodeJS.ErrnoException): RbeeError {
 }
 
 /** The queen's command line: the keeper's own configuration, handed on. */
-export function toQueenArgs(
+function toQueenArgs(
   {
     address,
     surroundings,

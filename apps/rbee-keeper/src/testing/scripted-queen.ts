@@ -18,6 +18,10 @@ export class ScriptedQueen {
   followsLog = false;
   shutDown: string[] = [];
   version = VERSION;
+  /** Answers no question about its health. */
+  deaf = false;
+  /** How many such questions it has answered. */
+  probes = 0;
   /** Answers no cancellation. */
   mute = false;
   script: TaskScript = tellStory;
@@ -52,7 +56,11 @@ export class ScriptedQueen {
     const app = serve(
       queenRoutes,
       {
-        health: async () => ({ status: 'ok' as const, version: this.version }),
+        health: async ({ signal }) => {
+          if (this.deaf) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+          this.probes++;
+          return { status: 'ok' as const, version: this.version };
+        },
         runTask: async (call, stream) => {
           this.tasks.push(call.body);
           this.correlationIds.push(call.correlationId);
@@ -103,7 +111,7 @@ export class ScriptedQueen {
 const STORY = ['Once', ' upon', ' a', ' time', '.'];
 
 /** A task that goes well: narration, progress, five tokens, an end. */
-export const tellStory: TaskScript = async (task, stream) => {
+const tellStory: TaskScript = async (task, stream) => {
   const job_id = task.job_id ?? 'job';
   stream.send({ type: 'accepted', job_id, correlation_id: 'c', node: 'localhost', model: task.model });
   stream.send({

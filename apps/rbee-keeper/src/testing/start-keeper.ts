@@ -16,7 +16,7 @@ export interface KeeperOptions {
   /** Which of the two outputs are terminals. */
   readonly terminal?: 'stdout' | 'stderr' | 'both' | 'all';
   /** Text of standard input; left out: it stays open and empty. */
-  readonly input?: string;
+  readonly input?: string | undefined;
   readonly queenLauncher?: string;
 }
 

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Target } from '../call.js';
 import { systemClock } from '../clock.js';
 import { type Listening, listen } from '../listen.js';
+import { createLogger } from '../logger.js';
 import type { Secret } from '../secret-file.js';
 import { type Handlers, type ServeOptions, serve } from '../serve.js';
 import { silentLogger } from '../silent-logger.js';
@@ -145,4 +146,20 @@ export async function sendRaw(url: string, init: RawRequest = {}): Promise<RawAn
   for await (const chunk of incoming) chunks.push(chunk as Buffer);
   const answer = Buffer.concat(chunks).toString('utf8');
   return { status: incoming.statusCode ?? 0, headers: incoming.headers, text: answer, json: () => JSON.parse(answer) };
+}
+
+/** A promise and its way to be settled. */
+export function defer<T = void>() {
+  let resolve: (value: T) => void = () => undefined;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
+/** A logger whose lines are kept, parsed. */
+export function memoryLog() {
+  const lines: Record<string, unknown>[] = [];
+  const destination = { write: (line: string) => void lines.push(JSON.parse(line)) };
+  return { lines, log: createLogger({ service: 'sample', level: 'debug', destinations: [destination] }) };
 }
