@@ -73,10 +73,7 @@ export class WorkerApp implements Running {
       service: 'llm-worker-rbee',
       clock: environment.clock,
       log,
-      // For the hive that reads this output; on a terminal the log says the same.
-      deliver: (event) => {
-        if (!environment.stdout.isTTY) output.write(`${JSON.stringify(event)}\n`);
-      },
+      deliver: (event) => output.write(`${JSON.stringify(event)}\n`),
       fields: { worker_id: settings.workerId, model_ref: settings.modelRef },
     });
   }

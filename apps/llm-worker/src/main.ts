@@ -1,4 +1,11 @@
-import { createLogger, type Environment, processEnvironment, runUntilEnded, terminalLog } from '@rbee/daemon-kit';
+import {
+  createLogger,
+  type Environment,
+  type Logger,
+  processEnvironment,
+  runUntilEnded,
+  terminalLog,
+} from '@rbee/daemon-kit';
 import { type RbeeError, toRbeeError, VERSION } from '@rbee/protocol';
 import { WorkerApp } from './app.js';
 import { readArguments, USAGE } from './arguments.js';
@@ -30,9 +37,7 @@ async function run(environment: Environment, flags: SettingFlags): Promise<numbe
     selectDevice(settings);
     const destinations = [terminalLog(environment.stderr)];
     const log = createLogger({ service: 'llm-worker-rbee', level: settings.logLevel, destinations });
-    const output = new PipeWriter(environment.stdout, (error) =>
-      log.warn({ error }, 'nobody reads the narration any more'),
-    );
+    const output = narrationOutput(environment.stdout, log);
     const threadPoolSize = environment.variables.UV_THREADPOOL_SIZE;
     const app = await WorkerApp.start({ environment, settings, log, output, pid: process.pid, threadPoolSize });
     const { clock } = environment;
@@ -42,6 +47,12 @@ async function run(environment: Environment, flags: SettingFlags): Promise<numbe
     environment.stderr.write(describe(toRbeeError(error), error));
     return 1;
   }
+}
+
+/** Narration is for the hive that reads this process's output; on a terminal the log says the same. */
+function narrationOutput(stdout: NodeJS.WriteStream, log: Logger): { write(line: string): void } {
+  if (stdout.isTTY) return { write: () => undefined };
+  return new PipeWriter(stdout, (error) => log.warn({ error }, 'nobody reads the narration any more'));
 }
 
 /** The driver shows the process only the device that was asked for; a hive has set this already. */
