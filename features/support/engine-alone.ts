@@ -8,6 +8,25 @@ export interface EngineAnswer {
   readonly text: string;
 }
 
+/**
+ * Two greedy answers may part where the two largest logits are closer than this: batches of another shape sum floats in
+ * another order. Logits of this model differ by up to a few hundredths between shapes.
+ */
+export const FLOAT_NOISE = 0.1;
+
+const MODEL = join(PROJECT, 'models/honeycomb-q4_k_m.gguf');
+const ENVIRONMENT = { ...process.env, UV_THREADPOOL_SIZE: '1' };
+
+/** The difference of the engine's two largest logits after a message and the first tokens of an answer to it. */
+export function measureGap(message: string, ids: readonly number[]): number {
+  const script = join(PROJECT, 'apps/llm-worker/tools/engine-gap.mjs');
+  return Number(execFileSync(process.execPath, [script, MODEL, render(message), ids.join()], { env: ENVIRONMENT }));
+}
+
+function render(message: string): string {
+  return `<|im_start|>user\n${message}<|im_end|>\n<|im_start|>assistant\n`;
+}
+
 const answers = new Map<string, EngineAnswer>();
 
 /**
@@ -17,10 +36,8 @@ const answers = new Map<string, EngineAnswer>();
 export function generateWithEngineAlone(message: string): EngineAnswer {
   const known = answers.get(message);
   if (known) return known;
-  const text = `<|im_start|>user\n${message}<|im_end|>\n<|im_start|>assistant\n`;
   const script = join(PROJECT, 'apps/llm-worker/tools/engine-alone.mjs');
-  const args = [script, join(PROJECT, 'models/honeycomb-q4_k_m.gguf'), text, '1000', '1'];
-  const output = execFileSync(process.execPath, args, { env: { ...process.env, UV_THREADPOOL_SIZE: '1' } });
+  const output = execFileSync(process.execPath, [script, MODEL, render(message), '1000', '1'], { env: ENVIRONMENT });
   const answer = JSON.parse(output.toString()) as EngineAnswer;
   answers.set(message, answer);
   return answer;

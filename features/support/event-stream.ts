@@ -74,6 +74,11 @@ export class OpenStream {
       .join('');
   }
 
+  /** Token ids that the text covers. */
+  get ids(): number[] {
+    return this.all('token').flatMap((event) => event.ids as number[]);
+  }
+
   get terminal(): Event {
     const terminals = this.events.filter((event) => event.type === 'end' || event.type === 'error');
     assert.equal(terminals.length, 1, `there must be one terminal event: ${JSON.stringify(this.events, null, 1)}`);

@@ -184,3 +184,19 @@ describe('a task whose worker fails it', () => {
     expect(terminals(await answer.all)).toMatchObject([{ type: 'end' }]);
   });
 });
+
+describe('a task that meets workers which its hive still lists and which are long gone', () => {
+  it('passes them all by, however many they are', async () => {
+    const hive = await new ScriptedHive().start();
+    for (let count = 0; count < 3; count++) await (await hive.addWorker(new ScriptedWorker())).crash();
+    const queen = await TestQueen.start({ hivePort: hive.port });
+    try {
+      const events = await (await queen.task()).all;
+      expect(events.at(-2)).toMatchObject({ type: 'end' });
+      expect(hive.spawned).toHaveLength(1);
+    } finally {
+      await queen.stop();
+      await hive.stop();
+    }
+  });
+});

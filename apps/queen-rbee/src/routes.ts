@@ -106,7 +106,9 @@ export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
         timeoutMs: timeouts.call,
       });
       const decoder = new TextDecoder();
-      for await (const chunk of body) stream.write(decoder.decode(chunk, { stream: true }));
+      for await (const chunk of body) {
+        if (!stream.write(decoder.decode(chunk, { stream: true }))) await stream.drained(signal);
+      }
     },
 
     async lease(call, stream) {

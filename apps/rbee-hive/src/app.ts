@@ -70,7 +70,7 @@ export async function createHive(
   const log = createLogger({
     service: SERVICE,
     level: config.logLevel,
-    destinations: environment.variables.RBEE_SILENT ? [logFile] : [terminalLog(environment.stderr), logFile],
+    destinations: config.silent ? [logFile] : [terminalLog(environment.stderr), logFile],
   });
   const releasers = new Releasers(log);
   releasers.add('log file', () => logFile.close());

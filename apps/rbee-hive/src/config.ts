@@ -28,6 +28,8 @@ export interface HiveConfig {
   readonly logDir: string;
   readonly runDir: string;
   readonly logLevel: LogLevel;
+  /** Log to the file only, not to standard error. */
+  readonly silent: boolean;
   readonly workerHost: string;
   readonly workerPortStart: number;
   readonly maxWorkers: number | undefined;
@@ -83,6 +85,7 @@ const SETTINGS = {
   catalogDb: setting({ schema: optionalText, default: undefined, env: ['RBEE_CATALOG_DB'], file: 'paths.catalog_db' }),
   logDir: setting({ schema: optionalText, default: undefined, env: ['RBEE_LOG_DIR'], file: 'paths.log_dir' }),
   logLevel: setting<LogLevel>({ schema: logLevel, default: 'info', env: ['RBEE_LOG_LEVEL'] }),
+  silent: setting<boolean>({ schema: settingSchema.flag, default: false, env: ['RBEE_SILENT'] }),
   workerHost: setting<string>({ schema: text, default: '127.0.0.1', env: ['RBEE_WORKER_HOST'] }),
   workerPortStart: setting<number>({ schema: port, default: 8001, env: ['RBEE_WORKER_PORT_START'] }),
   maxWorkers: setting({ schema: atLeast(1).optional(), default: undefined, file: 'limits.max_workers' }),
@@ -131,6 +134,7 @@ export function loadHiveConfig(environment: Environment, flags: HiveFlags): Hive
     logDir: at(values.logDir, paths.logs),
     runDir: paths.run,
     logLevel: values.logLevel,
+    silent: values.silent,
     workerHost: values.workerHost,
     workerPortStart: values.workerPortStart,
     maxWorkers: values.maxWorkers,

@@ -36,7 +36,8 @@ export interface TestHiveOptions {
 
 const SCRIPTED_WORKER = fileURLToPath(new URL('./scripted-worker.mjs', import.meta.url));
 const WAIT_MS = 10_000;
-let nextPort = 21_000 + (process.pid % 400) * 100;
+// Below the ports that the system hands out to outgoing connections.
+let nextPort = 21_000 + (process.pid % 110) * 100;
 
 /** A hive in this process, with a home and ports of its own, whose workers are real processes that follow a script. */
 export class TestHive {

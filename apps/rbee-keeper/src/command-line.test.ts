@@ -1,7 +1,9 @@
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import { joinDashedValues, readCommandLine } from './command-line.js';
 import { commandTable } from './command-table.js';
-import { runKeeper } from './testing/start-keeper.js';
+import { removeFolders, runKeeper } from './testing/start-keeper.js';
+
+afterEach(removeFolders);
 
 async function optionsOf(...args: string[]): Promise<Record<string, unknown>> {
   const invocation = await readCommandLine(args, 100);

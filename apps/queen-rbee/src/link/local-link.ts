@@ -15,7 +15,7 @@ import { type HiveCommand, HiveProcess } from './hive-process.js';
 import type { HiveHealth, Link } from './link.js';
 
 /** Name of the machine that the queen itself runs on; it is a node without any set-up. */
-export const LOCALHOST = 'localhost';
+const LOCALHOST = 'localhost';
 
 const FIRST_POLL_MS = 25;
 const LONGEST_POLL_MS = 100;

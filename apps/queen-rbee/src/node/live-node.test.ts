@@ -31,7 +31,7 @@ describe('LiveNode', () => {
     await hive.stop();
   });
 
-  const view = () => node.view(() => ({ inFlight: 0, waiting: 0 }));
+  const view = () => node.view(() => ({ inFlight: 0, waiting: 0, lastEndedMs: undefined }));
   const workerCount = () => view().workers.length;
 
   it('knows nothing before it has met the hive', () => {

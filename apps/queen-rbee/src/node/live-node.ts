@@ -6,6 +6,7 @@ import {
   type Narrate,
   orAborted,
   readEvent,
+  type Spoken,
   type Target,
   type Timeouts,
   withTimeout,
@@ -20,7 +21,7 @@ import {
   type WorkerDetail,
 } from '@rbee/protocol';
 import type { Link } from '../link/link.js';
-import type { NodeView } from '../placement/snapshot.js';
+import type { NodeView, WorkerUsage } from '../placement/snapshot.js';
 import { checkHiveVersion } from './check-version.js';
 import { NodeState } from './node-state.js';
 
@@ -52,6 +53,7 @@ export class LiveNode {
   readonly #closed = new AbortController();
   /** Those who wait for the hive and hear how its start goes on. */
   readonly #audience = new Set<Narrate>();
+  #lastSaid: Spoken | undefined;
   #reachable: 'unknown' | 'up' | 'down' = 'unknown';
   /** Ends the newest connection to the event stream; each has its own, so that none leaves a listener behind. */
   #opening: AbortController | undefined;
@@ -79,7 +81,7 @@ export class LiveNode {
   }
 
   /** The node for placement; the queen's own counts are added by their owner. */
-  view(usage: (workerId: string) => { inFlight: number; waiting: number }): Omit<NodeView, 'starting'> {
+  view(usage: (workerId: string) => WorkerUsage): Omit<NodeView, 'starting'> {
     return { name: this.name, hiveUp: this.#reachable === 'up', ...this.#state.view(usage) };
   }
 
@@ -91,13 +93,11 @@ export class LiveNode {
   /** Makes sure that a hive answers, starting one where the link can, and that its events flow. Callers share one attempt. */
   async provideHive(narrate: Narrate, signal: AbortSignal): Promise<void> {
     if (this.#stream) return;
-    if (this.#providing) {
-      const human = `waiting for the hive of ${this.name}: another task is starting it`;
-      narrate({ actor: 'queen-rbee', action: 'hive_start', target: this.name, human });
-    }
+    if (this.#lastSaid) narrate(this.#lastSaid);
     this.#audience.add(narrate);
     this.#providing ??= this.#provide().finally(() => {
       this.#providing = undefined;
+      this.#lastSaid = undefined;
     });
     await orAborted(this.#providing, signal).finally(() => this.#audience.delete(narrate));
   }
@@ -189,6 +189,7 @@ export class LiveNode {
   async #provide(): Promise<void> {
     const found = await this.link.findHive(this.#closed.signal);
     const tellAll: Narrate = (spoken) => {
+      this.#lastSaid = spoken;
       for (const narrate of this.#audience) narrate(spoken);
     };
     const health = found ?? (await this.link.startHive(tellAll));

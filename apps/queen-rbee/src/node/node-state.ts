@@ -1,6 +1,6 @@
 import { type Clock, Secret } from '@rbee/daemon-kit';
 import type { BackendStatus, GlobalWorker, HiveEvent, Model, Resources, Worker } from '@rbee/protocol';
-import type { NodeView } from '../placement/snapshot.js';
+import type { NodeView, WorkerUsage } from '../placement/snapshot.js';
 
 type Snapshot = Extract<HiveEvent, { type: 'snapshot' }>;
 
@@ -74,9 +74,7 @@ export class NodeState {
   }
 
   /** The part of the node's view that stands here. */
-  view(
-    usage: (workerId: string) => { inFlight: number; waiting: number },
-  ): Omit<NodeView, 'name' | 'hiveUp' | 'starting'> {
+  view(usage: (workerId: string) => WorkerUsage): Omit<NodeView, 'name' | 'hiveUp' | 'starting'> {
     return {
       workers: [...this.#workers.values()].map((worker) => ({ ...worker, ...usage(worker.worker_id) })),
       models: [...this.#models.values()],

@@ -13,9 +13,9 @@ function worker(worker_id: string, fields: Partial<WorkerView> = {}): WorkerView
     state: 'idle',
     slots_total: 4,
     slots_available: 4,
-    last_activity: '2030-01-01T00:00:00.000Z',
     inFlight: 0,
     waiting: 0,
+    lastEndedMs: 500,
     ...fields,
   };
 }
@@ -113,10 +113,11 @@ describe('placeTask', () => {
       [node('a', { workers: [worker('x', { slots_available: 1 }), worker('y', { inFlight: 2 })] })],
       'use a y',
     ],
+    ['longest idle', {}, [node('a', { workers: [worker('x'), worker('y', { lastEndedMs: 400 })] })], 'use a y'],
     [
-      'longest idle',
+      'one that was never used before',
       {},
-      [node('a', { workers: [worker('x'), worker('y', { last_activity: '2029-01-01T00:00:00.000Z' })] })],
+      [node('a', { workers: [worker('x'), worker('y', { lastEndedMs: undefined })] })],
       'use a y',
     ],
     ['a warm worker on another node', {}, [node('a'), node('b', { workers: [worker('w')] })], 'use b w'],

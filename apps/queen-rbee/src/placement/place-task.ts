@@ -75,7 +75,7 @@ function findWorker(matching: readonly Found[]): Placement | undefined {
     (a, b) =>
       Number(b.worker.state === 'idle') - Number(a.worker.state === 'idle') ||
       expected(b.worker) - expected(a.worker) ||
-      Date.parse(a.worker.last_activity) - Date.parse(b.worker.last_activity),
+      (a.worker.lastEndedMs ?? 0) - (b.worker.lastEndedMs ?? 0),
   );
   if (!best) return undefined;
   const { node, worker } = best;

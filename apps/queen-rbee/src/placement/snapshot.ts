@@ -1,16 +1,19 @@
 import type { Backend, BackendStatus, Resources, Worker } from '@rbee/protocol';
 
-/** One worker as placement sees it. */
-export interface WorkerView
-  extends Pick<
-    Worker,
-    'worker_id' | 'model_ref' | 'backend' | 'device' | 'state' | 'slots_total' | 'slots_available' | 'last_activity'
-  > {
+/** What this queen counts itself of one worker. */
+export interface WorkerUsage {
   /** Jobs that this queen has running on it. */
   readonly inFlight: number;
   /** Tasks that wait in this queen's queue for it. */
   readonly waiting: number;
+  /** When the last of this queen's jobs there ended, on the steady clock; `undefined` when there was none. */
+  readonly lastEndedMs: number | undefined;
 }
+
+/** One worker as placement sees it. */
+export interface WorkerView
+  extends WorkerUsage,
+    Pick<Worker, 'worker_id' | 'model_ref' | 'backend' | 'device' | 'state' | 'slots_total' | 'slots_available'> {}
 
 /** A worker that is being started for some task; `device` is missing where the hive may choose. */
 export interface PendingStart {

@@ -1,14 +1,12 @@
-import { type Clock, callJson, type Target, type Timeouts } from '@rbee/daemon-kit';
-import { isRbeeError, RbeeError, workerRoutes } from '@rbee/protocol';
+import type { Clock, Timeouts } from '@rbee/daemon-kit';
+import { isRbeeError, RbeeError } from '@rbee/protocol';
 import type { LiveNode } from '../node/live-node.js';
 import type { Nodes } from '../node/nodes.js';
 import { type Placement, placeTask } from '../placement/place-task.js';
 import type { NodeView } from '../placement/snapshot.js';
 import type { SlotLease, WorkerSlots } from '../worker/worker-slots.js';
 import type { Waiting, WorkerStarts } from '../worker/worker-starts.js';
-import { diagnoseLoss } from './diagnose-loss.js';
-import { dispatch } from './dispatch.js';
-import { relay } from './relay.js';
+import { runAtWorker } from './run-at-worker.js';
 import type { Task } from './task.js';
 import type { TaskOutput } from './task-output.js';
 
@@ -69,11 +67,10 @@ export class TaskRunner {
     });
     // RBEE_NO_RETRY leaves every attempt at one.
     const mostLosses = this.#options.variables.RBEE_NO_RETRY ? 0 : MOST_LOSSES;
-    const waitUntil = this.#options.clock.monotonic() + this.#options.timeouts.slot_wait;
     for (let losses = 0, round = 1; ; round++) {
       try {
-        const seat = await this.#findSeat(task, output, waitUntil);
-        if (seat && (await this.#runAt(seat, task, output))) return;
+        const seat = await this.#findSeat(task, output);
+        if (seat) return await this.#runAt(seat, task, output);
       } catch (error) {
         // The first reason counts: what fails after an abort fails because of it.
         if (signal.aborted) throw signal.reason;
@@ -102,7 +99,7 @@ export class TaskRunner {
   }
 
   /** One step towards a slot: takes one, or changes the state of things so that the next placement finds more. */
-  async #findSeat(task: Task, output: TaskOutput, waitUntil: number): Promise<Seat | undefined> {
+  async #findSeat(task: Task, output: TaskOutput): Promise<Seat | undefined> {
     const { nodes, starts } = this.#options;
     task.signal.throwIfAborted();
     const placement = this.#place(task);
@@ -130,16 +127,27 @@ export class TaskRunner {
       default:
         workerId = placement.worker;
     }
-    const lease = await this.#takeSlot(task, output, workerId, placement.reason, waitUntil);
+    const lease = await this.#takeSlot(task, output, workerId, placement.reason);
     this.#announce(task, output, node, workerId, placement.reason);
     return { node, workerId, lease };
   }
 
-  #takeSlot(task: Task, output: TaskOutput, workerId: string, reason: string, waitUntil: number): Promise<SlotLease> {
-    const { slots, clock } = this.#options;
+  async #runAt({ node, workerId, lease }: Seat, task: Task, output: TaskOutput): Promise<void> {
+    const { clock, timeouts, variables } = this.#options;
+    try {
+      await runAtWorker(task, output, { clock, timeouts, variables, node, workerId });
+    } finally {
+      lease.release();
+    }
+  }
+
+  #takeSlot(task: Task, output: TaskOutput, workerId: string, reason: string): Promise<SlotLease> {
+    const { slots, clock, timeouts } = this.#options;
+    // One limit for all queues that the task stands in.
+    task.waitsUntilMs ??= clock.monotonic() + timeouts.slot_wait;
     return slots.take(workerId, {
       signal: task.signal,
-      timeoutMs: Math.max(0, waitUntil - clock.monotonic()),
+      timeoutMs: Math.max(0, task.waitsUntilMs - clock.monotonic()),
       ticket: task.ticket,
       onPosition: ({ position, etaMs }) => {
         if (position >= task.bestPosition) return;
@@ -163,96 +171,6 @@ export class TaskRunner {
     });
     const { url, state } = worker;
     output.tell({ type: 'worker', worker_id: workerId, node: node.name, url, state, reused });
-  }
-
-  /** Resolves with true when the job has ended there with a terminal event. */
-  async #runAt(seat: Seat, task: Task, output: TaskOutput): Promise<boolean> {
-    const { clock, timeouts, variables } = this.#options;
-    const { node, workerId, lease } = seat;
-    const startedAt = clock.monotonic();
-    let target: Target | undefined;
-    let accepted = false;
-    try {
-      target = await node.reachWorker(workerId, { correlationId: task.correlationId, signal: task.signal });
-      const deadline = task.deadline ?? clock.now() + timeouts.inference;
-      const stream = await dispatch(task, { clock, timeouts, variables, workerId, target, deadline });
-      accepted = true;
-      task.limit(clock.now() + timeouts.inference);
-      output.accept();
-      const { kind } = await relay(stream, task, output, { clock, timeouts, workerId });
-      const duration_ms = Math.round(clock.monotonic() - startedAt);
-      task.log.info({ worker_id: workerId, tokens_out: task.tokensOut, duration_ms }, `the task ended with ${kind}`);
-      return true;
-    } catch (error) {
-      if (task.signal.aborted) {
-        if (target) await this.#cancelAt(target, task);
-        throw task.signal.reason;
-      }
-      throw await this.#explain(error, seat, task, target, accepted);
-    } finally {
-      lease.release();
-    }
-  }
-
-  /** Tells the worker to give the job up, so that its slot is free before the client hears the end. */
-  async #cancelAt(target: Target, task: Task): Promise<void> {
-    const { cancel_ack } = this.#options.timeouts;
-    try {
-      await callJson(target, workerRoutes.cancel, {
-        params: { request_id: task.id },
-        correlationId: task.correlationId,
-        timeoutMs: cancel_ack,
-      });
-    } catch (error) {
-      task.log.warn(
-        { error_code: isRbeeError(error) ? error.code : 'INTERNAL_ERROR' },
-        `a worker did not confirm the cancellation: ${error}`,
-      );
-    }
-  }
-
-  /** What a failure at a worker means for the task; a worker that cannot serve it is not asked again. */
-  async #explain(
-    error: unknown,
-    seat: Seat,
-    task: Task,
-    target: Target | undefined,
-    accepted: boolean,
-  ): Promise<unknown> {
-    const { node, workerId } = seat;
-    if (!isRbeeError(error)) return error;
-    if (error.code === 'WORKER_DRAINING' || error.code === 'WORKER_NOT_READY' || error.code === 'WORKER_NOT_FOUND') {
-      task.excluded.add(workerId);
-      if (error.code === 'WORKER_NOT_FOUND') node.forgetWorker(workerId);
-      return error;
-    }
-    if (error.code === 'CANCELLED' && accepted) {
-      task.excluded.add(workerId);
-      return new RbeeError('WORKER_DRAINING', `worker ${workerId} gave the job up`, {
-        details: { worker_id: workerId },
-        cause: error,
-      });
-    }
-    if (!target || !(error.code === 'WORKER_CONNECTION_LOST' || error.code === 'CONNECTION_TIMEOUT')) return error;
-    const { correlationId, tokensOut } = task;
-    const loss = await diagnoseLoss({ node, target, workerId, tokensOut, correlationId, cause: error });
-    if (loss.code === 'WORKER_CRASHED') {
-      task.excluded.add(workerId);
-      node.forgetWorker(workerId);
-      task.narrate({
-        actor: 'queen-rbee',
-        action: 'worker_crash',
-        target: workerId,
-        worker_id: workerId,
-        level: 'warn',
-        error_kind: 'worker_crash',
-        human: `the worker ended after ${tokensOut} tokens`,
-      });
-    } else {
-      // It may still be at work on the job, under an id that the next attempt needs.
-      await this.#cancelAt(target, task);
-    }
-    return loss;
   }
 }
 

@@ -35,6 +35,8 @@ export class Task implements Listener {
   readonly ended: Promise<void>;
   /** Best place in a queue that the client was told; a task that is queued anew is never told a worse one. */
   bestPosition = Number.POSITIVE_INFINITY;
+  /** How long it may stand in queues, on the steady clock; set when it first does. */
+  waitsUntilMs: number | undefined;
   /** `token` events passed on so far. */
   tokensOut = 0;
   output: TaskOutput | undefined;

@@ -47,7 +47,7 @@ describe('WorkerSlots', () => {
     await take('c');
     expect(granted).toEqual(['a', 'b']);
     expect(positions).toEqual({ c: [1] });
-    expect(slots.usage('w')).toEqual({ inFlight: 2, waiting: 1 });
+    expect(slots.usage('w')).toMatchObject({ inFlight: 2, waiting: 1 });
   });
 
   it('serves those who wait in the order in which they came, and tells each when it moves up', async () => {
@@ -63,7 +63,7 @@ describe('WorkerSlots', () => {
     leases.c?.release();
     await turn();
     leases.d?.release();
-    expect(slots.usage('w')).toEqual({ inFlight: 0, waiting: 0 });
+    expect(slots.usage('w')).toMatchObject({ inFlight: 0, waiting: 0 });
     expect(clock.pending).toBe(0);
   });
 
@@ -118,7 +118,7 @@ describe('WorkerSlots', () => {
     await turn();
     expect(refused).toEqual({ b: 'CANCELLED' });
     expect(positions.c).toEqual([2, 1]);
-    expect(slots.usage('w')).toEqual({ inFlight: 1, waiting: 1 });
+    expect(slots.usage('w')).toMatchObject({ inFlight: 1, waiting: 1 });
   });
 
   it('gives up after the time limit, with the figures', async () => {
@@ -140,7 +140,7 @@ describe('WorkerSlots', () => {
     await turn();
     expect(refused).toEqual({ b: 'WORKER_NOT_FOUND', c: 'WORKER_NOT_FOUND' });
     leases.a?.release();
-    expect(slots.usage('w')).toEqual({ inFlight: 0, waiting: 0 });
+    expect(slots.usage('w')).toMatchObject({ inFlight: 0, waiting: 0 });
     await take('d');
     expect(refused.d).toBe('WORKER_NOT_FOUND');
   });

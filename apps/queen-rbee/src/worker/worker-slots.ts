@@ -1,5 +1,6 @@
 import type { Clock } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
+import type { WorkerUsage } from '../placement/snapshot.js';
 
 /** One taken slot; giving it back twice is harmless. */
 export interface SlotLease {
@@ -28,6 +29,7 @@ interface Entry {
   readonly waiters: Waiter[];
   /** Mean duration of this worker's jobs, recent ones counting most. */
   meanMs: number | undefined;
+  lastEndedMs: number | undefined;
 }
 
 export interface WorkerSlotsOptions {
@@ -55,9 +57,10 @@ export class WorkerSlots {
     this.#options = options;
   }
 
-  usage(workerId: string): { inFlight: number; waiting: number } {
+  usage(workerId: string): WorkerUsage {
     const entry = this.#entries.get(workerId);
-    return { inFlight: entry?.inFlight ?? 0, waiting: entry?.waiters.length ?? 0 };
+    const { inFlight = 0, lastEndedMs } = entry ?? {};
+    return { inFlight, waiting: entry?.waiters.length ?? 0, lastEndedMs };
   }
 
   /** Throws QUEUE_FULL when a task that would wait for this worker finds no place in its queue. */
@@ -95,7 +98,7 @@ export class WorkerSlots {
   #entry(workerId: string): Entry {
     let entry = this.#entries.get(workerId);
     if (!entry) {
-      entry = { inFlight: 0, waiters: [], meanMs: undefined };
+      entry = { inFlight: 0, waiters: [], meanMs: undefined, lastEndedMs: undefined };
       this.#entries.set(workerId, entry);
     }
     return entry;
@@ -161,7 +164,8 @@ export class WorkerSlots {
         if (released) return;
         released = true;
         entry.inFlight--;
-        const durationMs = clock.monotonic() - startedAt;
+        entry.lastEndedMs = clock.monotonic();
+        const durationMs = entry.lastEndedMs - startedAt;
         entry.meanMs = entry.meanMs === undefined ? durationMs : entry.meanMs * 0.8 + durationMs * 0.2;
         this.#settle(workerId, entry);
       },

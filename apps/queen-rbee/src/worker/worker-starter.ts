@@ -193,7 +193,7 @@ export class WorkerStarter {
 
 /** A worker that came up since the task was placed, so that none has to be started. */
 function findPresent(node: LiveNode, wanted: Wanted) {
-  const view = { ...node.view(() => ({ inFlight: 0, waiting: 0 })), starting: [] };
+  const view = { ...node.view(() => ({ inFlight: 0, waiting: 0, lastEndedMs: undefined })), starting: [] };
   const placement = placeTask({ ...wanted, node: node.name }, [view]);
   return placement.action === 'use' || placement.action === 'wait' || placement.action === 'follow'
     ? placement
