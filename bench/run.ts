@@ -78,6 +78,14 @@ try {
   await untilReady(aloneUrl);
   const { threads = 1 } = (await (await fetch(`${aloneUrl}/health`)).json()) as { threads?: number };
 
+  const proxyPort = workerPort + 51;
+  const proxyUrl = `http://127.0.0.1:${proxyPort}`;
+  const proxy = await installation.start(
+    'bench/bare-proxy.mjs',
+    [String(proxyPort), `${managed.url}/v1/inference`, api_key],
+    `${proxyUrl}/health`,
+  );
+
   const layers: Layer[] = [
     {
       name: 'worker alone',
@@ -88,6 +96,7 @@ try {
       run: (n) =>
         measureAtOnce(n, () => measureStream({ url: `${managed.url}/v1/inference`, body: job, key: api_key })),
     },
+    { name: 'bare proxy + worker', run: (n) => measureAtOnce(n, () => measureStream({ url: proxyUrl, body: job })) },
     { name: 'queen + hive + worker', run: (n) => measureAtOnce(n, () => measureStream({ url: queenUrl, body: job })) },
   ];
 
@@ -98,8 +107,10 @@ try {
     '| layer | streams | tokens/s in all | of the engine alone | time to first token | more than the engine alone |',
   );
   console.log('|---|---|---|---|---|---|');
-  let queenCpu = 0;
-  let queenTokens = 0;
+  const relays = new Map([
+    ['queen + hive + worker', { pid: queen.pid as number, cpu: 0, tokens: 0 }],
+    ['bare proxy + worker', { pid: proxy.pid as number, cpu: 0, tokens: 0 }],
+  ]);
   for (const streams of [1, 4]) {
     const speeds = new Map<string, number[]>();
     const firsts = new Map<string, number[]>();
@@ -110,12 +121,13 @@ try {
     for (let round = 0; round < ROUNDS; round++) {
       note('engine alone', engineAlone(streams, threads));
       for (const layer of layers) {
-        const before = cpuMicroseconds(queen.pid as number);
+        const relay = relays.get(layer.name);
+        const before = relay ? cpuMicroseconds(relay.pid) : 0;
         const runs = [];
         for (let repeat = 0; repeat < REPEATS; repeat++) runs.push(await layer.run(streams));
-        if (layer.name.startsWith('queen')) {
-          queenCpu += cpuMicroseconds(queen.pid as number) - before;
-          queenTokens += runs.reduce((sum, { tokens }) => sum + tokens, 0);
+        if (relay) {
+          relay.cpu += cpuMicroseconds(relay.pid) - before;
+          relay.tokens += runs.reduce((sum, { tokens }) => sum + tokens, 0);
         }
         note(layer.name, runs);
       }
@@ -134,7 +146,9 @@ try {
   console.log('\n| what | figure | target |');
   console.log('|---|---|---|');
   const row = (what: string, figure: string, target: string) => console.log(`| ${what} | ${figure} | ${target} |`);
-  row("the queen's CPU per token", `${(queenCpu / queenTokens).toFixed(1)} µs over ${queenTokens} tokens`, '≤ 30 µs');
+  const [queenCost = 0, proxyCost = 0] = [...relays.values()].map(({ cpu, tokens }) => cpu / tokens);
+  const cost = `${queenCost.toFixed(1)} µs, ${(queenCost / proxyCost).toFixed(2)} of the bare proxy's ${proxyCost.toFixed(1)} µs`;
+  row("the queen's CPU per token", cost, '≤ 30 µs');
   const cancels = [];
   for (let repeat = 0; repeat < REPEATS; repeat++) cancels.push(await measureCancel(queenUrl, managed.url, api_key));
   row(
