@@ -8,7 +8,7 @@ afterEach(removeFolders);
 
 function surroundings() {
   const home = makeFolder();
-  const cwd = join(home, 'work');
+  const cwd = join(home, 'desk');
   mkdirSync(cwd);
   for (const file of [join(home, 'h.gguf'), join(cwd, 'w.gguf'), join(cwd, 'plain')]) writeFileSync(file, '');
   return { home, cwd };
@@ -19,11 +19,11 @@ describe('toModelRef', () => {
     ['hf:org/repo:q4', 'hf:org/repo:q4'],
     ['builtin:honeycomb', 'builtin:honeycomb'],
     ['file:///models/x.gguf', 'file:///models/x.gguf'],
-    ['./w.gguf', 'file://HOME/work/w.gguf'],
+    ['./w.gguf', 'file://HOME/desk/w.gguf'],
     ['../h.gguf', 'file://HOME/h.gguf'],
-    ['w.gguf', 'file://HOME/work/w.gguf'],
+    ['w.gguf', 'file://HOME/desk/w.gguf'],
     ['~/h.gguf', 'file://HOME/h.gguf'],
-    ['./plain', 'file://HOME/work/plain'],
+    ['./plain', 'file://HOME/desk/plain'],
     ['plain', 'plain'],
     ['missing.gguf', 'missing.gguf'],
   ])('%s', (argument, expected) => {
