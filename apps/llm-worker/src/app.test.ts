@@ -171,6 +171,11 @@ describe('a worker that serves', () => {
     expect(await callJson(worker.target, workerRoutes.infer, { body })).toMatchObject({
       ...{ job_id: 'whole', text: 'The capital of France is Paris.', stop_reason: 'EOS', tokens_out: 11 },
     });
+    const unnamed = { ...body, job_id: null, max_tokens: 1 };
+    const answer = await fetch(`${worker.app.url}/v1/inference`, { method: 'POST', body: JSON.stringify(unnamed) });
+    const { job_id } = (await answer.json()) as { job_id: string };
+    expect(job_id).toMatch(/^[\w-]{1,64}$/);
+    expect(answer.headers.get('x-request-id')).toBe(job_id);
   });
 
   it('ends when the context is full', async () => {

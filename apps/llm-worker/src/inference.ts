@@ -6,6 +6,7 @@ import {
   type EventStream,
   type Logger,
   type Narrate,
+  Reply,
   type Timeouts,
 } from '@rbee/daemon-kit';
 import { type GenerationResult, type InferenceEvent, RbeeError, toRbeeError, type workerRoutes } from '@rbee/protocol';
@@ -44,7 +45,7 @@ export async function infer(
   parts: InferenceParts,
   call: InferCall,
   stream: EventStream<InferenceEvent>,
-): Promise<GenerationResult | undefined> {
+): Promise<Reply<GenerationResult> | undefined> {
   const accepted = accept(parts, call);
   const disconnect = connectCancels(parts, call, accepted.running);
   try {
@@ -159,13 +160,13 @@ async function answerStream(
   }
 }
 
-async function answerOnce(call: InferCall, { id, lease, running }: Accepted): Promise<GenerationResult> {
+async function answerOnce(call: InferCall, { id, lease, running }: Accepted): Promise<Reply<GenerationResult>> {
   let text = '';
   const emit: Emit = (piece) => {
     text += piece;
   };
   const { end } = lease.generate({ ...toOptions(call), signal: running.signal, emit });
-  return { job_id: id, ...toFields(await end), text };
+  return new Reply({ job_id: id, ...toFields(await end), text }, 200, { 'X-Request-Id': id });
 }
 
 /** Each event goes to the log with its own correlation id. */

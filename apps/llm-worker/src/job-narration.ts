@@ -13,11 +13,11 @@ const ENDINGS: Record<StopReason, string> = {
 /** Tells that a job has its slot, and from where it starts. */
 export function narrateStart(narrate: Narrate, facts: { id: string; job: Job; lease: Lease; slots: number }): void {
   const { id: target, job, lease, slots } = facts;
-  narrate({ actor: 'tokenizer', action: 'tokenize', target, human: `the prompt has ${job.promptTokens} tokens` });
+  narrate({ actor: 'tokenizer', action: 'tokenize', target, human: `the prompt has ${countTokens(job.promptTokens)}` });
   const cache =
-    lease.reusable === 0 ? 'starting from an empty cache' : `reusing ${lease.reusable} tokens from the cache`;
+    lease.reusable === 0 ? 'starting from an empty cache' : `reusing ${countTokens(lease.reusable)} from the cache`;
   narrate({ actor: 'inference-backend', action: 'cache_reset', target, human: cache });
-  const bound = job.maxTokens === undefined ? '' : ` up to ${job.maxTokens} tokens`;
+  const bound = job.maxTokens === undefined ? '' : ` up to ${countTokens(job.maxTokens)}`;
   const human = `generating${bound} in slot ${lease.slot + 1} of ${slots}`;
   narrate({ actor: 'inference-backend', action: 'inference_start', target, human });
 }
@@ -37,7 +37,7 @@ export function narrateEnd(narrate: Narrate, { id, result }: { id: string; resul
     actor: 'inference-backend',
     action: 'inference_complete',
     target: id,
-    human: `generated ${tokensOut} tokens in ${formatDuration(ms)}: ${ENDINGS[stopReason]}`,
+    human: `generated ${countTokens(tokensOut)} in ${formatDuration(ms)}: ${ENDINGS[stopReason]}`,
     duration_ms: Math.round(ms),
   });
 }
@@ -51,7 +51,11 @@ export function narrateFailure(narrate: Narrate, facts: { id: string; error: Rbe
     action: cancelled ? 'cancelled' : 'error',
     target: id,
     level: cancelled ? 'info' : 'error',
-    human: `${cancelled ? 'stopped' : 'failed'} after ${tokensOut} tokens: ${error.message}`,
+    human: `${cancelled ? 'stopped' : 'failed'} after ${countTokens(tokensOut)}: ${error.message}`,
     error_kind: error.code.toLowerCase(),
   });
+}
+
+function countTokens(count: number): string {
+  return count === 1 ? '1 token' : `${count} tokens`;
 }

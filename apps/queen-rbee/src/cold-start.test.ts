@@ -142,6 +142,30 @@ describe('a task for which no worker runs', () => {
     expect(events.at(-2)).toMatchObject({ type: 'error', code: 'MODEL_LOAD_FAILED' });
   });
 
+  it('tells each task that shared a failed start about its own request', async () => {
+    let failed = () => {};
+    hive.load = () =>
+      new Promise((_resolve, reject) => {
+        failed = () => reject(new RbeeError('MODEL_LOAD_FAILED', 'not a model'));
+      });
+    const first = await queen.task({}, { headers: { 'X-Correlation-Id': 'corr-a' } });
+    await hive.watch.until(() => hive.calls.includes('workerEvents'));
+    const second = await queen.task({}, { headers: { 'X-Correlation-Id': 'corr-b' } });
+    const held = queen.call('POST', '/v2/tasks', {
+      body: { prompt: 'hello' },
+      headers: { 'X-Correlation-Id': 'corr-c' },
+    });
+    while (!second.events.some(({ action }) => action === 'worker_spawn')) await new Promise(setImmediate);
+    // The held one has no event to wait for: any later answer of the queen shows that it has been taken.
+    await queen.json('GET', '/health');
+    failed();
+    expect((await first.all).at(-2)).toMatchObject({ code: 'MODEL_LOAD_FAILED', correlation_id: 'corr-a' });
+    expect((await second.all).at(-2)).toMatchObject({ code: 'MODEL_LOAD_FAILED', correlation_id: 'corr-b' });
+    const { error } = (await (await held).json()) as { error: Record<string, unknown> };
+    expect(error).toMatchObject({ code: 'MODEL_LOAD_FAILED', correlation_id: 'corr-c' });
+    expect(hive.spawned).toHaveLength(1);
+  });
+
   it('ends when the hive has another version', async () => {
     hive.version = '0.2.0';
     const events = await (await queen.task()).all;
@@ -158,6 +182,17 @@ describe('a task for which no worker runs', () => {
     const events = await (await queen.task()).all;
     expect(events.at(-2)).toMatchObject({ type: 'end' });
     expect(hive.spawned).toHaveLength(1);
+  });
+
+  it('has a hive started anew when that one dies while the worker loads', async () => {
+    hive.load = async () => {
+      void hive.crash();
+      await new Promise(() => undefined);
+    };
+    const events = await (await queen.task()).all;
+    // The program that this queen starts hives with ends at once: it was tried, instead of the dead hive once more.
+    expect(events.at(-2)).toMatchObject({ type: 'error', code: 'HIVE_START_FAILED' });
+    expect(events.filter(({ action }) => action === 'retry')).toHaveLength(1);
   });
 });
 

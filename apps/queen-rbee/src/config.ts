@@ -13,6 +13,9 @@ import {
 } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
 
+/** Read where the user has no configuration file. */
+const SYSTEM_CONFIG = '/etc/rbee/config.toml';
+
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent'];
 
 /** Every setting of the queen: where it may come from, and its default. Durations are milliseconds. */
@@ -111,8 +114,8 @@ function readConfig(
   environment: Environment,
   asked: string | undefined,
 ): Parameters<typeof resolveSettings>[1]['file'] {
-  const name = asked ?? userPaths(environment).config;
-  if (asked === undefined && !existsSync(name)) return undefined;
+  const name = asked ?? [userPaths(environment).config, SYSTEM_CONFIG].find((path) => existsSync(path));
+  if (name === undefined) return undefined;
   let text: string;
   try {
     text = readFileSync(name, 'utf8');

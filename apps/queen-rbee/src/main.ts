@@ -28,7 +28,7 @@ async function main(environment: Environment): Promise<number> {
       stdout.write(`queen-rbee ${VERSION}\n`);
       return 0;
     case 'usage_error':
-      stderr.write(`queen-rbee: ${invocation.message}\nTry 'queen-rbee --help'.\n`);
+      stderr.write(`[queen-rbee] Error: ${invocation.message}\n\nSee queen-rbee --help.\n`);
       return 2;
     case 'run':
       return run(environment, invocation.flags);
@@ -47,6 +47,8 @@ async function run(environment: Environment, flags: SettingFlags): Promise<numbe
     const hiveLauncher = fileURLToPath(new URL('../../rbee-hive/bin/rbee-hive.js', import.meta.url));
     const hiveProgram = { command: process.execPath, args: [hiveLauncher] };
     const queen = await startQueen({ settings, clock, log, pid: process.pid, variables, hiveProgram });
+    // Standard output may be a file on a disk that is full.
+    stdout.on('error', (error) => log.warn({ error }, 'standard output cannot be written'));
     log.info({ url: queen.url, version: VERSION, pid: process.pid, ephemeral: settings.ephemeral }, 'listening');
     stdout.write(`queen-rbee listening on ${queen.url}\n`);
     const deadlineMs = timeouts.queen_waits_for_hives + timeouts.cancel_ack + SHUTDOWN_MARGIN_MS;
@@ -78,8 +80,8 @@ function toLogFileError(path: string, cause: unknown): RbeeError {
 /** What went wrong and what to do next; a stack only for what nobody foresaw. */
 function report(error: unknown): number {
   const text = isRbeeError(error)
-    ? `queen-rbee: ${error.message}${error.suggestion ? `\n${error.suggestion}` : ''}`
-    : `queen-rbee: ${error instanceof Error ? error.stack : String(error)}`;
+    ? `[queen-rbee] Error: ${error.message}${error.suggestion ? `\n\n  ${error.suggestion}` : ''}`
+    : `[queen-rbee] Error: ${error instanceof Error ? error.stack : String(error)}`;
   process.stderr.write(`${text}\n`);
   return 1;
 }

@@ -1,5 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { type Call, type Clock, callJson, callText, type Handlers, type Logger, type Timeouts } from '@rbee/daemon-kit';
+import {
+  type Call,
+  type Clock,
+  callJson,
+  callText,
+  type Handlers,
+  type Logger,
+  Reply,
+  type Timeouts,
+} from '@rbee/daemon-kit';
 import { hiveRoutes, type queenRoutes, RbeeError, VERSION } from '@rbee/protocol';
 import type { Leases } from './lease/leases.js';
 import { checkCallerVersion } from './node/check-version.js';
@@ -53,7 +62,7 @@ export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
           ? new StreamedOutput(stream, { hold: !call.acceptsEventStream, headers, log: task.log })
           : new CollectedOutput(id);
         await runner.run(task, output);
-        return output instanceof CollectedOutput ? output.result : undefined;
+        return output instanceof CollectedOutput && output.result ? new Reply(output.result, 200, headers) : undefined;
       } finally {
         running.remove(task);
       }
@@ -153,7 +162,8 @@ function noHiveRuns(node: LiveNode): RbeeError {
     `no hive runs on ${node.name} (port ${new URL(url).port} refuses), so it has no logs to show`,
     {
       details: { node: node.name, port: Number(new URL(url).port) },
-      suggestion: 'start one with: rbee-hive daemon; or run a task, which starts one: rbee-keeper infer',
+      suggestion:
+        'run something that stays: rbee-keeper infer --prompt "hello" --keep-alive 10m; earlier logs are in the log folder (~/.rbee/logs)',
     },
   );
 }

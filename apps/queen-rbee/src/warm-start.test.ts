@@ -164,8 +164,9 @@ describe('a task for which a worker runs already', () => {
 
   it('answers one JSON body when no stream is wanted', async () => {
     worker.script = say(['Once', ' upon']);
-    const { status, body } = await queen.json('POST', '/v2/tasks', { prompt: 'p', stream: false, job_id: 'j1' });
-    expect(status).toBe(200);
+    const task = { prompt: 'p', stream: false, job_id: 'j1' };
+    const { status, headers, body } = await queen.json('POST', '/v2/tasks', task);
+    expect([status, headers.get('x-request-id')]).toEqual([200, 'j1']);
     expect(body).toEqual({ job_id: 'j1', text: 'Once upon', tokens_out: 2, decode_time_ms: 1, stop_reason: 'EOS' });
   });
 
@@ -230,5 +231,9 @@ describe('a task for which a worker runs already', () => {
     expect([response.status, error.code]).toEqual([409, 'VERSION_MISMATCH']);
     expect(error.message).toContain('0.9.0');
     expect(error.message).toContain(VERSION);
+    const hostile = { 'X-Rbee-Version': '<b>9</b>' };
+    const refused = await queen.call('POST', '/v2/tasks', { body: { prompt: 'p' }, headers: hostile });
+    expect(refused.status).toBe(409);
+    expect(await refused.text()).not.toContain('<b>');
   });
 });

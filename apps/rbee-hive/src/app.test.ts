@@ -82,6 +82,12 @@ describe('the routes', () => {
     };
     expect(await callBack('Bearer wrong')).toBe(401);
     expect(await callBack(`Bearer ${TEST_KEY.reveal()}`)).toBe(401);
+    const checks = log(hive)
+      .split('\n')
+      .filter((line) => line.includes('authenticat'))
+      .map((line) => JSON.parse(line) as { correlation_id?: string });
+    expect(checks.length).toBeGreaterThan(4);
+    for (const check of checks) expect(check.correlation_id).toMatch(/^[\w-]{1,64}$/);
     expect(log(hive)).not.toContain(TEST_KEY.reveal());
   });
 

@@ -159,7 +159,7 @@ async function startHive(
     : undefined;
   releasers.add('owner watch', () => owner?.stop());
   const handlers = hiveHandlers({
-    ...{ pool, launcher, catalog, probe, feed, log },
+    ...{ pool, launcher, catalog, probe, feed },
     logs: new LogReader(logDir, join(logDir, `${SERVICE}.log`), clock),
     key: config.apiKey,
     workerProgram: installation.workerProgram.path,

@@ -48,7 +48,7 @@ export async function runCli(
 ): Promise<number> {
   const parsed = parseCommandLine(environment.args);
   if ('problem' in parsed) {
-    environment.stderr.write(`[rbee-hive] Error: ${parsed.problem}\n\n${USAGE}`);
+    environment.stderr.write(`[rbee-hive] Error: ${parsed.problem}\n\nSee rbee-hive --help.\n`);
     return 2;
   }
   const { command, flags } = parsed;
@@ -75,7 +75,8 @@ function parseCommandLine(args: readonly string[]) {
     if (rest.length > 0) return { problem: `"${rest[0]}" is one word too many` };
     return { command, flags: values };
   } catch (error) {
-    return { problem: (error as Error).message };
+    // What follows the first sentence is about positional arguments that begin with a dash.
+    return { problem: (error as Error).message.split('. ')[0] };
   }
 }
 
@@ -89,6 +90,8 @@ async function runDaemon(
   // The other commands do without the server and the database.
   const { createHive } = await import('./app.js');
   const hive = await createHive(environment, config, installation);
+  // Standard output may be a file on a disk that is full.
+  environment.stdout.on('error', (error) => hive.log.warn({ error }, 'standard output cannot be written'));
   environment.stdout.write(`rbee-hive ${VERSION} listens on ${hive.url}\n`);
   const deadlineMs = config.timeouts.hive_shutdown + AFTER_SHUTDOWN_MS;
   return runUntilEnded(hive, { signals, clock: environment.clock, deadlineMs, log: hive.log });

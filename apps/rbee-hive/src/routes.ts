@@ -1,4 +1,4 @@
-import { checkBearer, type EventStream, type Handlers, type Logger, Reply, type Secret } from '@rbee/daemon-kit';
+import { type Call, checkBearer, type EventStream, type Handlers, Reply, type Secret } from '@rbee/daemon-kit';
 import { API_VERSION, type hiveRoutes, RbeeError, VERSION, type WorkerStartEvent } from '@rbee/protocol';
 import type { ModelCatalog } from './catalog/model-catalog.js';
 import type { HiveFeed } from './events/hive-feed.js';
@@ -17,7 +17,6 @@ export interface RouteParts {
   probe: MachineProbe;
   feed: HiveFeed;
   logs: LogReader;
-  log: Logger;
   /** The hive's own key. */
   key: Secret | undefined;
   /** Path of the worker program. */
@@ -33,9 +32,10 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
   const accepted = (message: string) => new Reply({ message }, 202);
 
   /** A worker calls back with its own key, also where the hive has one. */
-  const checkWorkerKey = (workerId: string, header: string | string[] | undefined) => {
+  const checkWorkerKey = (workerId: string, { headers, log }: Pick<Call, 'headers' | 'log'>) => {
     const key = pool.find(workerId)?.key ?? parts.key;
-    checkBearer(typeof header === 'string' ? header : undefined, key, parts.log);
+    const header = headers.authorization;
+    checkBearer(typeof header === 'string' ? header : undefined, key, log);
   };
 
   return {
@@ -49,15 +49,15 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
     getWorker: async ({ params }) => pool.get(params.worker_id).toDetail(),
     spawnWorker: ({ body, correlationId }) => launcher.spawn(body, correlationId),
     workerEvents: ({ params, signal }, stream) => writeStart(pool.get(params.worker_id), stream, signal),
-    workerReady: async ({ body, headers }) => {
-      checkWorkerKey(body.worker_id, headers.authorization);
+    workerReady: async ({ body, headers, log }) => {
+      checkWorkerKey(body.worker_id, { headers, log });
       if (!URL.canParse(body.url))
         throw new RbeeError('INVALID_REQUEST', 'the request is not valid: url: must be a URL');
       await pool.onReady(body);
       return { message: `worker ${body.worker_id} is known` };
     },
-    heartbeat: async ({ body, headers }) => {
-      checkWorkerKey(body.worker_id, headers.authorization);
+    heartbeat: async ({ body, headers, log }) => {
+      checkWorkerKey(body.worker_id, { headers, log });
       pool.onHeartbeat(body);
       return { message: 'ok' };
     },

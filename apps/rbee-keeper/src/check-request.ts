@@ -31,6 +31,16 @@ function toFlag(field: string, flags: Readonly<Record<string, string>>): string 
   return flags[name] ?? `--${name.replaceAll('_', '-')}`;
 }
 
+/** The schema library's wording of a number out of its range, in the words of all other messages. */
+const PHRASES: readonly (readonly [RegExp, string])[] = [
+  [/^Too small: expected number to be >=(.+)$/, 'must be at least $1'],
+  [/^Too small: expected number to be >(.+)$/, 'must be more than $1'],
+  [/^Too big: expected number to be <=(.+)$/, 'must be at most $1'],
+  [/^Too big: expected number to be <(.+)$/, 'must be less than $1'],
+  [/^Invalid input: expected int, received number$/, 'must be a whole number'],
+];
+
 function toPhrase(message: string): string {
-  return message.charAt(0).toLowerCase() + message.slice(1);
+  const phrase = PHRASES.reduce((text, [pattern, words]) => text.replace(pattern, words), message);
+  return phrase.charAt(0).toLowerCase() + phrase.slice(1);
 }

@@ -144,6 +144,9 @@ function explainUnknownFlag(flag: string, table: OptionTable, entry: CommandEntr
   return new UsageError(`unknown flag ${typed}`, entry, near && `--${near}`);
 }
 
+/** Commands for several machines and for downloads, which this version does not have. */
+const PLANNED = new Set(['setup', 'install', 'models', 'hive', 'pool', 'catalog', 'audit']);
+
 function explainMissingCommand(parsed: Parsed, table: OptionTable): UsageError {
   const [noun, verb] = parsed._.map(String);
   if (noun === undefined) {
@@ -155,6 +158,10 @@ function explainMissingCommand(parsed: Parsed, table: OptionTable): UsageError {
     if (verb === undefined) return new UsageError(`${noun} needs one of: ${verbs.join(', ')}`, undefined);
     const near = didYouMean(verb, verbs);
     return new UsageError(`unknown command ${noun} ${verb}`, undefined, near && `rbee-keeper ${noun} ${near}`);
+  }
+  if (PLANNED.has(noun)) {
+    const message = `${noun} is not there yet: this version runs on this machine only, with models that are already on it`;
+    return new UsageError(message, undefined);
   }
   const near = didYouMean(noun, [...new Set(commandTable.map(({ path }) => path[0]))]);
   return new UsageError(`unknown command ${noun}`, undefined, near && `rbee-keeper ${near}`);

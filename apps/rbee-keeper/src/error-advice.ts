@@ -62,7 +62,7 @@ const WORKER = new Set<ErrorCode>([
   'INFERENCE_TIMEOUT',
 ]);
 
-const MODEL_EXAMPLE = '--model hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF, or --model ./model.gguf';
+const MODEL_EXAMPLE = '--model ~/.local/share/rbee/models/my-model.gguf, or --model builtin:honeycomb';
 const SMALLER = 'close other programs, or use a smaller quantization of the model';
 const HIVE_LOG = 'look at the logs: rbee-keeper logs';
 
@@ -75,9 +75,10 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   INVALID_WORKER_ID: 'list the ids: rbee-keeper workers list',
   WORKER_NOT_FOUND: 'list the workers: rbee-keeper workers list',
   NODE_NOT_FOUND:
-    'register it first: rbee-keeper setup add-node --name NODE --ssh-host HOST --ssh-user USER --install-path PATH',
+    'leave --node out to use this machine; adding others comes with a later version (rbee-keeper setup add-node)',
   MODEL_NOT_FOUND: 'check the spelling of --model and the path on the node',
   UNSUPPORTED_MODEL_FORMAT: 'rbee runs GGUF files: check that the file is one and is complete',
+  PAYLOAD_TOO_LARGE: 'shorten the prompt, or allow more: limits.body_bytes in the configuration',
   CONTEXT_LENGTH_EXCEEDED: 'shorten the prompt, lower --max-tokens, or use a model with a longer context',
   MISSING_API_KEY: 'name the key file as auth.api_token_file in the configuration',
   INVALID_API_KEY: 'check the key file named as auth.api_token_file in the configuration',

@@ -13,7 +13,7 @@ export interface ErrorRendering {
 }
 
 /** What the message tells already, or what is not for people. */
-const HIDDEN_FACTS = new Set(['errors', 'problems', 'reason', 'output', 'usage', 'partial', 'stack']);
+const HIDDEN_FACTS = new Set(['errors', 'problems', 'reason', 'output', 'last_output', 'usage', 'partial', 'stack']);
 const MEGABYTES = new Set(['required', 'available', 'missing', 'free', 'total']);
 
 /** The block for standard error: what happened, the facts, and what to do next. */
@@ -68,7 +68,7 @@ function joinFields(value: object): string {
 }
 
 function outputLines(error: RbeeError): string[] {
-  const { output } = error.details;
+  const output = error.details.output ?? error.details.last_output;
   if (!Array.isArray(output) || output.length === 0) return [];
   return ['  last output:', ...output.map((line) => `    ${toPrintableLine(String(line))}`)];
 }

@@ -37,7 +37,7 @@ export function renderCommandHelp(entry: CommandEntry, command: Command, columns
     [`${entry.summary}.`],
     [`Usage: rbee-keeper ${entry.usage}`],
     optionSection('Options:', command.options, columns),
-    command.notes === undefined ? [] : [command.notes],
+    command.notes === undefined ? [] : wrap(command.notes, clamp(columns)),
     optionSection('Options of every command:', globalOptions, columns),
     first === undefined ? [] : ['Examples:', ...first],
     ...others,

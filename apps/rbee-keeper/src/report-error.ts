@@ -5,7 +5,10 @@ import type { Output } from './output.js';
 import { errorToJson, renderError } from './render-error.js';
 import type { KeeperSettings } from './settings.js';
 
-/** Tells about a failure: one JSON object on standard output, or a block on standard error. */
+/**
+ * Tells about a failure: a block on standard error and, with `--json`, one JSON object on standard output. A terminal that
+ * shows both gets only the object.
+ */
 export function reportError(
   caught: unknown,
   { env, output, settings }: { env: KeeperEnvironment; output: Output; settings: KeeperSettings | undefined },
@@ -13,7 +16,7 @@ export function reportError(
   const error = toRbeeError(caught);
   if (output.json) {
     output.object(errorToJson(error));
-    return;
+    if (output.isTerminal && output.isResultTerminal) return;
   }
   const { palette, verbose } = output;
   output.block(renderError(error, { palette, verbose, logs: userPaths(env).logs, configFile: settings?.configFile }));

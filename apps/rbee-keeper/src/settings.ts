@@ -43,17 +43,14 @@ const table = {
     default: undefined,
     file: 'auth.api_token_file',
   }),
-  queen_probe: timeoutSettings.queen_probe,
-  queen_healthy: timeoutSettings.queen_healthy,
-  keeper_waits_for_queen: timeoutSettings.keeper_waits_for_queen,
-  cancel_ack: timeoutSettings.cancel_ack,
-  call: timeoutSettings.call,
+  // Those of the daemons too: a mistake is told before one of them is started in vain.
+  ...timeoutSettings,
 };
 
 /** The file is shared by all of rbee; what the daemons read of it is theirs to check. */
-const OTHER_KEYS = ['pool', 'paths', 'remote', 'queen', 'auth', 'timeouts', 'audit', 'limits', 'metrics'].map(
-  (section) => `${section}.*`,
-);
+const OTHER_KEYS = ['pool', 'paths', 'remote', 'queen', 'auth', 'audit', 'limits', 'metrics']
+  .map((section) => `${section}.*`)
+  .concat('timeouts.start_grace');
 
 export interface KeeperSettings extends Readonly<Omit<ValuesOf<typeof table>, 'queenUrl'>> {
   /** Where the queen is, without a slash at its end. */

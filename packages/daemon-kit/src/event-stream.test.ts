@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { RbeeError } from '@rbee/protocol';
+import { Reply } from './serve.js';
 import { ManualClock } from './testing/manual-clock.js';
 import { openRaw, sendRaw, startSampleService, stopSampleServices } from './testing/sample-service.js';
 
@@ -95,6 +96,8 @@ describe('a stream', () => {
       headers: { 'content-type': expect.stringContaining('application/json') },
     });
     expect(answer.json()).toEqual({ text: 'whole' });
+    const reply = await generate(async () => new Reply({ text: 'whole' }, 200, { 'X-Request-Id': 'job-1' }));
+    expect([reply.headers['x-request-id'], reply.json()]).toEqual(['job-1', { text: 'whole' }]);
   });
 
   it('knows whether the caller asked for it', async () => {
@@ -120,7 +123,9 @@ describe('a failure', () => {
     const answer = await generate(
       async ({ correlationId }, stream) => {
         stream.send({ type: 'token', t: 'a' });
-        throw new RbeeError('INFERENCE_FAILED', `engine of ${correlationId} broke`, { suggestion: 'again' });
+        // As it comes from a peer that failed for another request.
+        const options = { suggestion: 'again', correlationId: 'c-other' };
+        throw new RbeeError('INFERENCE_FAILED', `engine of ${correlationId} broke`, options);
       },
       { 'X-Correlation-Id': 'c-1' },
     );

@@ -75,7 +75,8 @@ export class EventStream<E = unknown> {
   /** Ends the stream with the `error` event, unless a terminal event has gone out. */
   fail(error: RbeeError, correlationId: string): void {
     if (this.#terminated) return;
-    const event = toErrorEvent(error, correlationId);
+    // The error may have come up for another request that shared the work.
+    const event = { ...toErrorEvent(error), correlation_id: correlationId };
     const frame = this.#unnamed
       ? encodeSse({ data: JSON.stringify({ ...event, stage: 'error' }) })
       : encodeSse({ event: 'error', data: JSON.stringify(event) });

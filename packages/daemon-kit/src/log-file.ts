@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { makeStateFolder } from './state-folder.js';
 
@@ -17,15 +17,30 @@ export class LogFile {
 
   /**
    * Appends at once, so that nothing is lost when the process is killed. Logging never ends the service: a disk that is
-   * full, over its quota or broken drops the line.
+   * full, over its quota or broken drops the line. A file that somebody removed is made anew.
    */
   write(line: string): void {
     if (this.#descriptor === undefined) return;
     try {
+      if (fstatSync(this.#descriptor).nlink === 0) this.#reopen();
       writeSync(this.#descriptor, line);
     } catch (error) {
       if (!DISK_FAILURES.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
     }
+  }
+
+  /** As long as the path can't be used, lines still go to the removed file, where nobody finds them. */
+  #reopen(): void {
+    let descriptor: number;
+    try {
+      makeStateFolder(dirname(this.path));
+      descriptor = openSync(this.path, 'a', 0o600);
+    } catch {
+      // Logging never ends the service; the next line tries again.
+      return;
+    }
+    if (this.#descriptor !== undefined) closeSync(this.#descriptor);
+    this.#descriptor = descriptor;
   }
 
   close(): void {

@@ -32,6 +32,13 @@ describe('what a handler throws', () => {
     });
   });
 
+  it('bears the id of its own request, also when it came up for another one; the log has both', async () => {
+    const { answer, lines } = await failing(new RbeeError('MODEL_NOT_FOUND', 'no', { correlationId: 'c-other' }));
+    expect(answer.headers['x-correlation-id']).toBe('c-1');
+    expect(answer.json().error).toMatchObject({ correlation_id: 'c-1' });
+    expect(lines.at(-1)).toMatchObject({ correlation_id: 'c-1', cause_correlation_id: 'c-other' });
+  });
+
   it.each([
     new Error('ENOENT /root/secret'),
     'text',

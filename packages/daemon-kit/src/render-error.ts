@@ -38,7 +38,8 @@ export function renderError(caught: unknown, request: Request, response: Respons
   // Readers of the older form look for the slot figures beside the code.
   const { slots_total, slots_busy } = sound.details;
   const slots = error.code === 'ALL_SLOTS_BUSY' ? { slots_total, slots_busy } : {};
-  response.status(error.status).json({ error: { ...envelope.error, ...slots } });
+  // The error may have come up for another request that shared the work: this answer bears the id of its own.
+  response.status(error.status).json({ error: { ...envelope.error, correlation_id: correlationId, ...slots } });
 }
 
 /** Details that are not JSON are a mistake of the thrower; the code must come through nevertheless. */
@@ -55,9 +56,17 @@ function isJson(value: unknown): boolean {
   }
 }
 
-/** Logs a failed request; failures of the service itself with their stack. */
+/**
+ * Logs a failed request; failures of the service itself with their stack. `cause_correlation_id` is the id under which
+ * other services logged the failure.
+ */
 export function logFailure(error: RbeeError, log: Logger, path: string): void {
-  const fields = { error_code: error.code, path, status: error.status };
+  const fields = {
+    error_code: error.code,
+    path,
+    status: error.status,
+    ...(error.correlationId === undefined ? {} : { cause_correlation_id: error.correlationId }),
+  };
   if (error.code === 'INTERNAL_ERROR') {
     log.error({ ...fields, error: error.cause ?? error }, 'a request failed unexpectedly');
   } else if (error.status === 500) {

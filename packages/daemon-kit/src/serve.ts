@@ -59,11 +59,14 @@ type StreamedJson<R extends Route> = R['answer'] extends { kind: 'sse'; json: in
   ? z.output<S>
   : never;
 
+/** What a handler of a stream may return when it has not opened it: the JSON answer. One that only streams returns nothing. */
+// biome-ignore lint/suspicious/noConfusingVoidType: as above
+type AnswerInstead<R extends Route> = StreamedJson<R> | Reply<StreamedJson<R>> | undefined | void;
+
 export type Handler<R extends Route> = R['answer']['kind'] extends 'json'
   ? (call: Call<R>) => Promise<JsonOf<R> | Reply<JsonOf<R>>>
   : R['answer']['kind'] extends 'sse'
-    ? // biome-ignore lint/suspicious/noConfusingVoidType: a handler that only streams returns nothing
-      (call: Call<R>, stream: EventStream<EventOf<R>>) => Promise<StreamedJson<R> | undefined | void>
+    ? (call: Call<R>, stream: EventStream<EventOf<R>>) => Promise<AnswerInstead<R>>
     : R['answer']['kind'] extends 'text'
       ? (call: Call<R>, stream: TextStream) => Promise<void>
       : (call: Call<R>) => Promise<void>;
@@ -204,8 +207,12 @@ async function run(
     throw toCallError(caught, call.signal);
   });
   if (kind === 'empty') response.status(204).end();
-  else if (result instanceof Reply) response.set(result.headers).status(result.status).json(result.body);
-  else response.status(route.answer.kind === 'json' ? (route.answer.status?.[0] ?? 200) : 200).json(result);
+  else sendJson(response, result, route.answer.kind === 'json' ? (route.answer.status?.[0] ?? 200) : 200);
+}
+
+function sendJson(response: Response, result: unknown, status: number): void {
+  if (result instanceof Reply) response.set(result.headers).status(result.status).json(result.body);
+  else response.status(status).json(result);
 }
 
 async function runText(
@@ -251,7 +258,7 @@ async function runStream(
   try {
     const result = await handler(call, stream);
     if (!stream.opened && result !== undefined) {
-      response.json(result);
+      sendJson(response, result, 200);
       return;
     }
     if (!stream.terminated) throw new Error(`the stream of ${route.path} ended without a terminal event`);

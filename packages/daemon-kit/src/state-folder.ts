@@ -26,7 +26,10 @@ function makeFolder(path: string): void {
 function toFolderError(path: string, cause: NodeJS.ErrnoException): RbeeError {
   return new RbeeError('CONFIG_INVALID', `cannot create the folder ${path} (${cause.code ?? 'unknown cause'})`, {
     details: { path, cause: cause.code },
-    suggestion: 'give this user write permission on its home folder, or set HOME to a folder that it may write to',
+    suggestion:
+      cause.code === 'ENOSPC' || cause.code === 'EDQUOT'
+        ? `the disk is full: free some space (df -h ${dirname(path)} shows how much there is)`
+        : 'give this user write permission on its home folder, or set HOME to a folder that it may write to',
     cause,
   });
 }

@@ -72,7 +72,16 @@ export const workerIdSchema = z
     ),
   );
 
-const shortId = () => z.string().regex(/^[\w-]{1,64}$/, 'must be 1 to 64 letters, digits, dashes or underscores');
+const shortId = () =>
+  z
+    .string()
+    .superRefine(
+      rejectWith(
+        'INVALID_REQUEST',
+        'must be 1 to 64 letters, digits, dashes or underscores',
+        checkIdentifier(/^[\w-]+$/, 64),
+      ),
+    );
 
 /** Id of one task and of its inference. */
 export const jobIdSchema = shortId();

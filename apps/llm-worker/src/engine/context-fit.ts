@@ -17,7 +17,7 @@ export function checkContextFit(promptTokens: number, maxTokens: number | undefi
       suggestion:
         maxTokens !== undefined && room > 0
           ? `ask for at most ${room} tokens (--max-tokens ${room}), or shorten the prompt`
-          : 'shorten the prompt, or start the worker with a larger context',
+          : 'shorten the prompt, or use a model with a longer context',
     },
   );
 }

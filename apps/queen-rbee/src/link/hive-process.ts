@@ -1,10 +1,12 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import {
   type Clock,
   type Exit,
   endProcess,
   isRunning,
+  makeStateFolder,
   redact,
   type StartedProcess,
   startProcess,
@@ -39,7 +41,7 @@ export class HiveProcess {
 
   /** Throws HIVE_START_FAILED when the program cannot be started at all. */
   static async start({ command, args, variables, outputFile }: HiveCommand): Promise<HiveProcess> {
-    const outputDescriptor = openSync(outputFile, 'a', 0o600);
+    const outputDescriptor = openOutput(outputFile);
     try {
       // The file also holds what earlier hives wrote; only what follows is this one's.
       const outputStart = fstatSync(outputDescriptor).size;
@@ -66,7 +68,12 @@ export class HiveProcess {
 
   /** The last lines that the process wrote, oldest first. */
   async lastLines(): Promise<string[]> {
-    const file = await open(this.#outputFile, 'r');
+    const file = await open(this.#outputFile, 'r').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    });
+    // Somebody removed it while the process ran.
+    if (!file) return [];
     try {
       const { size } = await file.stat();
       const start = Math.max(this.#outputStart, size - LAST_BYTES);
@@ -81,9 +88,29 @@ export class HiveProcess {
     }
   }
 
+  /** Whether nothing more can be written to the disk with its output: then even the reason of its end may be missing. */
+  async diskIsFull(): Promise<boolean> {
+    return (await statfs(dirname(this.#outputFile))).bavail === 0;
+  }
+
   /** SIGTERM, then SIGKILL after `graceMs`; resolves with whether it had to be killed. */
   end(clock: Clock, graceMs: number): Promise<{ killed: boolean }> {
     return endProcess(this.#process, clock, graceMs);
+  }
+}
+
+/** The folder may have been removed since the queen started. */
+function openOutput(path: string): number {
+  makeStateFolder(dirname(path));
+  try {
+    return openSync(path, 'a', 0o600);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new RbeeError('HIVE_START_FAILED', `the output file of the hive, ${path}, cannot be written (${code})`, {
+      details: { path, cause: code },
+      suggestion: `free some space on the disk and check the permissions: ls -l ${path}`,
+      cause,
+    });
   }
 }
 

@@ -173,10 +173,19 @@ export class LocalLink implements Link {
       const { code, signal } = await hive.exited;
       why = `ended before it was healthy (${signal ?? `exit code ${code}`})`;
     }
-    const lastLine = lastLines.at(-1);
-    return new RbeeError('HIVE_START_FAILED', `the hive of ${this.node} ${why}${lastLine ? `: ${lastLine}` : ''}`, {
+    const full = lastLines.length === 0 && (await hive.diskIsFull());
+    const cause = full ? 'the disk with its logs is full' : findCause(lastLines);
+    return new RbeeError('HIVE_START_FAILED', `the hive of ${this.node} ${why}${cause ? `: ${cause}` : ''}`, {
       details: { node: this.node, port: hivePort, last_output: lastLines },
-      suggestion: 'look at rbee-hive.out.log in the log folder (~/.rbee/logs), then try again',
+      suggestion: full
+        ? 'free some space (df -h ~/.rbee shows how much there is), then try again'
+        : 'look at rbee-hive.out.log in the log folder (~/.rbee/logs), then try again',
     });
   }
+}
+
+/** The line in which the hive says what is wrong; what follows it is advice or a stack. Else the last line. */
+function findCause(lines: readonly string[]): string | undefined {
+  const line = lines.findLast((text) => /\bError: /.test(text)) ?? lines.at(-1);
+  return line?.trim().replace(/^\[rbee-hive\] Error: /, '');
 }

@@ -15,8 +15,10 @@ export function checkHiveVersion(node: string, hive: string): void {
 /** Throws VERSION_MISMATCH when a caller says that it has a version that does not fit; callers that say nothing pass. */
 export function checkCallerVersion(caller: string | string[] | undefined): void {
   if (typeof caller !== 'string' || isCompatibleVersion(caller, VERSION)) return;
-  throw new RbeeError('VERSION_MISMATCH', `the caller has version ${caller.slice(0, 32)}, this queen ${VERSION}`, {
-    details: { keeper_version: caller.slice(0, 32), queen_version: VERSION },
+  // What is no version at all is not repeated.
+  const version = /^[\w.+-]{1,32}$/.test(caller) ? caller : 'unknown';
+  throw new RbeeError('VERSION_MISMATCH', `the caller has version ${version}, this queen ${VERSION}`, {
+    details: { keeper_version: version, queen_version: VERSION },
     suggestion: 'bring rbee-keeper and queen-rbee to one version; end an older queen first: rbee-keeper queen stop',
   });
 }

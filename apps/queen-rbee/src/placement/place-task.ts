@@ -184,7 +184,7 @@ export function nodeNotFound(name: string, nodes: readonly { readonly name: stri
     `there is no node ${name}; known: ${nodes.map((node) => node.name).join(', ')}`,
     {
       details: { node: name, known: nodes.map((node) => node.name) },
-      suggestion: `add it: rbee-keeper setup add-node --name ${name} --ssh-host HOST --ssh-user USER`,
+      suggestion: `leave --node out; adding machines comes with a later version (rbee-keeper setup add-node --name ${name} --ssh-host HOST --ssh-user USER)`,
     },
   );
 }
@@ -196,7 +196,7 @@ function noNodeFits(wanted: Wanted, nodes: readonly { node: string; reason: stri
     `no node can run ${wanted.model} on ${wanted.backend}: ${list || 'there is no node'}`,
     {
       details: { nodes },
-      suggestion: 'choose another backend or a smaller model, or add a node: rbee-keeper setup add-node',
+      suggestion: 'choose another backend, for example --backend cpu, or a smaller model',
     },
   );
 }

@@ -57,7 +57,11 @@ export class RunningTasks {
     this.#closed = true;
     const tasks = [...this.#tasks.values()];
     for (const task of tasks)
-      task.cancel(new RbeeError('CANCELLED', 'the queen is shutting down: the task was cancelled'));
+      task.cancel(
+        new RbeeError('CANCELLED', 'the queen is shutting down: the task was cancelled', {
+          suggestion: 'repeat the command: it finds or starts another queen',
+        }),
+      );
     await Promise.all(tasks.map(({ ended }) => ended));
   }
 }

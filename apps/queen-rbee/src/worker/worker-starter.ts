@@ -68,7 +68,13 @@ export class WorkerStarter {
 
   /** Follows a worker that is loading until it takes jobs. Throws what its start failed with, or LOADING_TIMEOUT. */
   async follow(node: LiveNode, workerId: string, context: StartContext): Promise<void> {
-    await this.#followEvents(node, workerId, context);
+    try {
+      await this.#followEvents(node, workerId, context);
+    } catch (error) {
+      // Its end must not be met a second time, by the next attempt, before the node's own stream has told of it.
+      if (isHiveLost(error)) node.forgetHive();
+      throw error;
+    }
     await this.#confirmReady(node, workerId, context);
     // The hive's event may still be on its way; its answer is at least as new.
     await node.refreshWorker(workerId, { correlationId: context.correlationId, signal: this.#options.signal });
@@ -83,7 +89,7 @@ export class WorkerStarter {
         actor: 'queen-rbee',
         action: 'hive_preflight',
         target: node.name,
-        human: `checked the hive of ${node.name}: version ${version}, ${workers} workers, ${builds} worker builds`,
+        human: `checked the hive of ${node.name}: version ${version}, workers: ${workers}, worker builds: ${builds}`,
       });
     } catch (error) {
       // What was believed to run has gone: forget it, so that the task is placed anew.
@@ -198,6 +204,15 @@ function findPresent(node: LiveNode, wanted: Wanted) {
   return placement.action === 'use' || placement.action === 'wait' || placement.action === 'follow'
     ? placement
     : undefined;
+}
+
+/** Whether the connection to the hive itself broke off or was refused, rather than that it answered late or with an error. */
+function isHiveLost(error: unknown): boolean {
+  if (!isRbeeError(error) || error.details.service !== 'rbee-hive') return false;
+  return (
+    error.code === 'WORKER_CONNECTION_LOST' ||
+    (error.code === 'CONNECTION_TIMEOUT' && error.details.timeout_ms === undefined)
+  );
 }
 
 function toSpawnError(error: unknown, node: LiveNode): unknown {

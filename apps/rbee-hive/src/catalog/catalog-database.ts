@@ -72,7 +72,7 @@ export class CatalogDatabase {
 
 async function openCatalog(file: string): Promise<Kysely<CatalogSchema>> {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const database = new Database(file);
+  const database = openDatabase(file);
   const db = new Kysely<CatalogSchema>({ dialect: new SqliteDialect({ database }) });
   try {
     database.pragma('journal_mode = WAL');
@@ -84,6 +84,34 @@ async function openCatalog(file: string): Promise<Kysely<CatalogSchema>> {
     await db.destroy();
     throw error;
   }
+}
+
+function openDatabase(file: string): Database.Database {
+  try {
+    return new Database(file);
+  } catch (error) {
+    throw isBindingError(error) ? bindingMissing(error) : error;
+  }
+}
+
+/** Whether the native part of better-sqlite3 is missing, or was compiled for another version of Node.js. */
+export function isBindingError(error: unknown): error is Error {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return code === 'ERR_DLOPEN_FAILED' || /could not locate the bindings file/i.test(String(message));
+}
+
+function bindingMissing(cause: Error): RbeeError {
+  const version = process.version;
+  return new RbeeError(
+    'CATALOG_UNAVAILABLE',
+    `the model catalog can't be opened: the SQLite binding (better-sqlite3) is not compiled for Node.js ${version}`,
+    {
+      details: { cause: 'better-sqlite3' },
+      suggestion: 'install python3, make and g++, then run in the checkout: npx --yes pnpm@12.21.0 install',
+      retryable: false,
+      cause,
+    },
+  );
 }
 
 /** By its code: the class is the one of whichever copy of the module loaded the native addon first. */

@@ -1,7 +1,7 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { type Clock, readLastLines } from '@rbee/daemon-kit';
+import { type Clock, makeStateFolder, readLastLines } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
 import { workerLogFile } from '../workers/worker-process.js';
 import { LineFollower } from './line-follower.js';
@@ -36,7 +36,7 @@ export class LogReader {
    */
   async write(query: LogQuery, sink: LogSink, signal: AbortSignal): Promise<void> {
     const files = query.worker_id === undefined ? await this.allFiles() : [await this.workerFile(query.worker_id)];
-    const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
+    const sizes = await Promise.all(files.map(sizeOf));
     const lines = await Promise.all(files.map((file) => readLastLines(file, query.lines)));
     const newest = query.lines === 0 ? [] : mergeByTime(lines).slice(-query.lines);
     // The first write sends the status line, also when there is nothing to say yet.
@@ -74,6 +74,7 @@ export class LogReader {
   }
 
   private watchForNew(onFile: (file: string) => void): FSWatcher {
+    makeStateFolder(this.folder);
     const watcher = watch(this.folder, (_event, name) => {
       if (name !== null && isWorkerLog(name)) onFile(join(this.folder, name));
     });
@@ -82,9 +83,9 @@ export class LogReader {
   }
 
   private async allFiles(): Promise<string[]> {
-    const names = (await readdir(this.folder)).filter(isWorkerLog);
+    const names = await readdir(this.folder).catch(noneWhenMissing<string[]>([]));
     const logs = await Promise.all(
-      names.map(async (name) => ({ name, at: (await stat(join(this.folder, name))).mtimeMs })),
+      names.filter(isWorkerLog).map(async (name) => ({ name, at: await changedAt(join(this.folder, name)) })),
     );
     const newest = logs.sort((a, b) => b.at - a.at).slice(0, MAX_WORKER_LOGS);
     return [this.hiveLog, ...newest.map(({ name }) => join(this.folder, name))];
@@ -103,6 +104,17 @@ export class LogReader {
     });
   }
 }
+
+/** Logs may be cleared away while they are read: what has gone has no lines. */
+function noneWhenMissing<T>(none: T): (error: NodeJS.ErrnoException) => T {
+  return (error) => {
+    if (error.code === 'ENOENT') return none;
+    throw error;
+  };
+}
+
+const sizeOf = (file: string) => stat(file).then(({ size }) => size, noneWhenMissing(0));
+const changedAt = (file: string) => stat(file).then(({ mtimeMs }) => mtimeMs, noneWhenMissing(0));
 
 function isWorkerLog(name: string): boolean {
   return /^worker-[\w-]+\.log$/.test(basename(name));

@@ -1,6 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ProcessIdentity, type Secret, writeSecretFile } from '@rbee/daemon-kit';
+import { makeStateFolder, type ProcessIdentity, type Secret, writeSecretFile } from '@rbee/daemon-kit';
+import { RbeeError } from '@rbee/protocol';
 
 /** What a hive leaves on disk about a worker, so that a later hive can tell whose process it was. */
 export interface WorkerRecord {
@@ -15,43 +16,70 @@ export interface WorkerRecord {
 /** The files of running workers, in a folder that only the user can read: `<id>.key` and `<id>.json`. */
 export class RunFiles {
   constructor(private readonly folder: string) {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeStateFolder(folder);
   }
 
   keyFile(workerId: string): string {
     return join(this.folder, `${workerId}.key`);
   }
 
+  /** Throws WORKER_SPAWN_FAILED when the file cannot be written, for example on a full disk. */
   writeKey(workerId: string, key: Secret): void {
-    writeSecretFile(this.keyFile(workerId), key);
+    this.write(() => writeSecretFile(this.keyFile(workerId), key));
   }
 
+  /** Throws as `writeKey`. */
   writeRecord(record: WorkerRecord): void {
     const path = this.recordFile(record.workerId);
-    // Renamed into place, so that a hive killed in this moment leaves a whole record or none.
-    writeFileSync(`${path}.new`, `${JSON.stringify(record)}\n`, { mode: 0o600 });
-    renameSync(`${path}.new`, path);
+    this.write(() => {
+      // Renamed into place, so that a hive killed in this moment leaves a whole record or none.
+      writeFileSync(`${path}.new`, `${JSON.stringify(record)}\n`, { mode: 0o600 });
+      renameSync(`${path}.new`, path);
+    });
   }
 
   remove(workerId: string): void {
-    for (const path of [this.keyFile(workerId), this.recordFile(workerId)]) rmSync(path, { force: true });
+    const record = this.recordFile(workerId);
+    for (const path of [this.keyFile(workerId), record, `${record}.new`]) rmSync(path, { force: true });
   }
 
   /** The records of all workers, of this hive and of others; an unreadable one is left out and removed. */
   readRecords(): WorkerRecord[] {
-    const files = readdirSync(this.folder);
-    return files
-      .filter((file) => file.endsWith('.json'))
-      .flatMap((file) => {
+    if (!existsSync(this.folder)) return [];
+    return readdirSync(this.folder, { withFileTypes: true })
+      .filter((entry) => entry.isFile() && entry.name.endsWith('.json'))
+      .flatMap(({ name: file }) => {
         const record = parseRecord(readFileSync(join(this.folder, file), 'utf8'));
         if (record === undefined) rmSync(join(this.folder, file), { force: true });
         return record ?? [];
       });
   }
 
+  /** Someone may have removed the folder while the hive runs. */
+  private write(put: () => void): void {
+    makeStateFolder(this.folder);
+    try {
+      put();
+    } catch (cause) {
+      throw toWriteError(this.folder, cause as NodeJS.ErrnoException);
+    }
+  }
+
   private recordFile(workerId: string): string {
     return join(this.folder, `${workerId}.json`);
   }
+}
+
+function toWriteError(folder: string, cause: NodeJS.ErrnoException): RbeeError {
+  const full = cause.code === 'ENOSPC' || cause.code === 'EDQUOT';
+  const why = full ? 'the disk is full' : (cause.code ?? 'unknown cause');
+  return new RbeeError('WORKER_SPAWN_FAILED', `a worker's files cannot be written to ${folder}: ${why}`, {
+    details: { folder, cause: cause.code },
+    suggestion: full
+      ? `free some space (df -h ${folder} shows how much there is), then repeat the command`
+      : `give the user of the hive write permission on ${folder}, then repeat the command`,
+    cause,
+  });
 }
 
 function parseRecord(text: string): WorkerRecord | undefined {

@@ -98,7 +98,7 @@ export class WorkerLauncher {
 
   private async spawnAndWait(request: SpawnRequest, correlationId: string): Promise<SpawnAnswer> {
     this.requireOpen();
-    const { probe, provisioner } = this.options;
+    const { probe, provisioner, log } = this.options;
     const spawn = this.describe(request, correlationId);
     const model = await provisioner.provide(request.model).catch(async (error: unknown) => {
       // That the backend is missing comes first: no other model file would help.
@@ -110,7 +110,10 @@ export class WorkerLauncher {
     const launch = this.launching.then(() => this.launch(spawn, model));
     this.launching = launch.catch(() => undefined);
     const worker = await launch;
-    await provisioner.markUsed(model);
+    await provisioner.markUsed(model).catch((error: unknown) => {
+      // A worker that runs is worth more than the note of when.
+      log.warn({ error, model_ref: spawn.modelRef }, 'the use of a model could not be noted');
+    });
     await worker.start.reachable;
     const { worker_id, url, state, device } = worker.toView();
     const events_url = `/v1/workers/${worker_id}/events`;
@@ -176,9 +179,10 @@ export class WorkerLauncher {
     this.reservations.set(worker, reservation);
     pool.add(worker, port);
     worker.say('worker_dispatch', `starting a worker for ${modelRef} on ${backend}:${device}, port ${port}`);
-    runFiles.writeKey(workerId, key);
     const address = { host, port, callbackUrl: callbackUrl(), keyFile: runFiles.keyFile(workerId) };
     try {
+      // From here on the pool has it: whatever fails has to take it out again.
+      runFiles.writeKey(workerId, key);
       const process = await WorkerProcess.start({
         program: workerProgram,
         args: workerArguments(spec, address),

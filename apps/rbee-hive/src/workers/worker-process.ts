@@ -1,7 +1,14 @@
-import { closeSync, fstatSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Clock, type Exit, type ProcessIdentity, signalProcess, startProcess } from '@rbee/daemon-kit';
+import {
+  type Clock,
+  type Exit,
+  makeStateFolder,
+  type ProcessIdentity,
+  signalProcess,
+  startProcess,
+} from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
 import { LineFollower } from '../logs/line-follower.js';
 
@@ -55,8 +62,7 @@ export class WorkerProcess {
   /** Starts the process. Throws WORKER_BINARY_NOT_FOUND or WORKER_SPAWN_FAILED. */
   static async start({ program, args, variables, logFile }: ProcessPlan): Promise<WorkerProcess> {
     await requireProgram(program.path);
-    mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
-    const output = openSync(logFile, 'a', 0o600);
+    const output = openLog(logFile);
     const { size } = fstatSync(output);
     const started = await startProcess({
       command: process.execPath,
@@ -99,6 +105,25 @@ export class WorkerProcess {
   signal(signal: NodeJS.Signals): boolean {
     return signalProcess(this.identity, signal);
   }
+}
+
+function openLog(path: string): number {
+  makeStateFolder(dirname(path));
+  try {
+    return openSync(path, 'a', 0o600);
+  } catch (cause) {
+    throw toLogError(path, cause as NodeJS.ErrnoException);
+  }
+}
+
+function toLogError(path: string, cause: NodeJS.ErrnoException): RbeeError {
+  const full = cause.code === 'ENOSPC' || cause.code === 'EDQUOT';
+  const why = full ? 'the disk is full' : (cause.code ?? 'unknown cause');
+  return new RbeeError('WORKER_SPAWN_FAILED', `the worker's log ${path} cannot be written: ${why}`, {
+    details: { path, cause: cause.code },
+    suggestion: full ? 'free some space, then repeat the command' : 'give the user of the hive write permission on it',
+    cause,
+  });
 }
 
 async function requireProgram(path: string): Promise<void> {

@@ -27,6 +27,7 @@ export async function runSlashCommand(
       break;
     case 'system':
       if (argument !== '') conversation.setSystem(argument);
+      if (argument !== '') output.remark('The conversation starts anew.');
       output.remark(conversation.system === undefined ? 'There is no system text.' : `System: ${conversation.system}`);
       break;
     case 'model':

@@ -18,14 +18,14 @@ export const inferCommand = defineCommand({
   examples: [
     ['rbee-keeper infer --prompt "write a short story"', 'The model that comes with rbee, on the best machine'],
     [
-      'rbee-keeper infer --model ./mistral-7b.Q4_K_M.gguf --prompt-file question.txt',
+      'rbee-keeper infer --model ~/.local/share/rbee/models/mistral-7b.Q4_K_M.gguf --prompt-file question.txt',
       'A model file, a prompt from a file',
     ],
     [
       'git diff | rbee-keeper infer --prompt - --quiet --max-tokens 200',
       'A prompt from standard input, only text as output',
     ],
-    ['rbee-keeper infer --node workstation --backend cuda --device 1 --prompt hello', 'One GPU of one machine'],
+    ['rbee-keeper infer --backend cuda --device 1 --prompt hello', 'One GPU of this machine'],
     ['rbee-keeper infer --prompt hello --json', 'One JSON object with the text and its figures, or {"error": ...}'],
   ],
   notes: 'The text goes to standard output, everything else to standard error. Ctrl+C cancels the task.',

@@ -9,7 +9,7 @@ export const logsCommand = defineCommand({
   },
   examples: [
     ['rbee-keeper logs', 'The newest lines of this machine'],
-    ['rbee-keeper logs --node workstation --follow', 'Everything that happens on workstation, until Ctrl+C'],
+    ['rbee-keeper logs --follow', 'Everything that happens on this machine, until Ctrl+C'],
     ['rbee-keeper logs --worker worker-7f3c0a1e --lines 20', 'The newest lines of one worker'],
   ],
   notes: 'On a terminal lines are laid out for reading; in a pipe, and with --json, they are JSON lines.',

@@ -2,11 +2,11 @@ import type { OptionTable, OptionValues } from '../command.js';
 
 /** Flags that say what a task runs on and how tokens are chosen; `infer` and `chat` share them. */
 export const taskOptions = {
-  node: { type: 'string', value: 'NODE', describe: 'Node to run on; left out: the queen chooses' },
+  node: { type: 'string', value: 'NODE', describe: 'Node to run on, such as localhost; left out: the queen chooses' },
   model: {
     type: 'string',
     value: 'REF',
-    describe: 'Model: hf:ORG/REPO[:VARIANT], a GGUF file, or builtin:honeycomb (the default)',
+    describe: 'A GGUF file of the models folder, or builtin:honeycomb[:VARIANT] (the default)',
   },
   backend: {
     type: 'string',

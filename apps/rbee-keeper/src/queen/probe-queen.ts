@@ -26,7 +26,9 @@ export async function probeQueen(target: Target, timeoutMs: number): Promise<Pro
 function toStrangerError(url: string, cause: RbeeError): RbeeError {
   return new RbeeError('QUEEN_UNREACHABLE', `another program than queen-rbee answers at ${url}`, {
     details: { url },
-    suggestion: 'end that program, or let the queen use another port: RBEE_QUEEN_PORT=8090 rbee-keeper ...',
+    suggestion: /\/\/(localhost|127\.|\[::1)/.test(url)
+      ? 'end that program, or let the queen use another port: RBEE_QUEEN_PORT=8090 rbee-keeper ...'
+      : 'check --queen-url or RBEE_QUEEN_URL',
     cause,
   });
 }
