@@ -6,7 +6,7 @@ Feature: The command line
     When I run `rbee-keeper infer --node localhost --model builtin:honeycomb --prompt "write a short story" --max-tokens 20 --temperature 0.7 --backend cpu --device 0`
     Then the exit code is 0
     And stdout is not empty
-    And stderr shows "20 tokens|done"
+    And stderr shows "done: 20 tokens"
     And stdout ends with a line break
 
   @S59
@@ -93,6 +93,30 @@ Feature: The command line
     Then the exit code is 1
     And stdout is empty
     And stderr shows "1024"
+    And no process is left
+
+  Scenario: A key in the configuration is used on every hop
+    Given a private file "key" that says "honey-jar-123"
+    And a configuration file that says:
+      """
+      [auth]
+      api_token_file = "<home>/key"
+      """
+    When I run `rbee-keeper infer --prompt "write a short story"`
+    Then the exit code is 0
+    And stdout is a story
+    And no process is left
+
+  Scenario: A mistake in the configuration that only the hive knows of is told in its own words
+    Given a configuration file that says:
+      """
+      [limits]
+      max_workers = "many"
+      """
+    When I run `rbee-keeper infer --prompt hi`
+    Then the exit code is 1
+    And stdout is empty
+    And stderr shows "exit code 1): the configuration is not valid: limits.max_workers (file): must be a whole number"
     And no process is left
 
   Scenario: A port that is taken

@@ -29,6 +29,8 @@ Feature: Inference on one machine
       """
       {"stop_reason": "EOS"}
       """
+    And the end of the stream counts its tokens and its time
+    And the stream tells in order: accepted,worker,started,token,end
     And the stream's last frame is [DONE]
     And the tokens of the stream did not come all at once
     And the text of the stream is the greedy story
@@ -36,6 +38,7 @@ Feature: Inference on one machine
     When I run `rbee-keeper infer --prompt "write a short story" --temperature 0`
     Then the exit code is 0
     And stdout is the greedy story
+    And stdout came in many pieces
 
   @S35
   Scenario: A busy worker is asked three times more, then the task fails with advice
@@ -57,7 +60,11 @@ Feature: Inference on one machine
       {"slots_total": 1, "slots_busy": 1}
       """
     And the stream narrates "retry" with waits of "60, 120, 240" ms
+    And the stream took at least 420 ms
     And the suggestion of the error shows "wait|another"
+    When I run `rbee-keeper infer --prompt "hello"`
+    Then the exit code is 1
+    And stdout is empty
 
   @S41
   Scenario: The only slot is taken: the user sees three waits and what to do
@@ -86,10 +93,44 @@ Feature: Inference on one machine
     And it has written to stdout
     And I press Ctrl+C
     Then the exit code is 130
+    And it ended within 5 s of Ctrl+C
     And stdout ends with a line break
     And stderr shows "Canceled"
     And the worker has all its slots free and is idle
     And the log of the worker shows "cancel"
+
+  Scenario: A task is cancelled by its id, as often as one likes
+    Given a queen and a hive run
+    And a made model "endless.gguf" that never ends
+    When I cancel the task "job-endless"
+    And I post this task in the background:
+      """
+      {"job_id": "job-endless", "model": "file://<home>/.local/share/rbee/models/endless.gguf", "template": "none", "prompt": "go", "temperature": 0}
+      """
+    And the open stream has come to a token
+    And I cancel the task "job-endless"
+    Then the worker has all its slots free and is idle
+    And the open stream ends with "error"
+    And the error of the stream is 499 CANCELLED with:
+      """
+      {"job_id": "job-endless"}
+      """
+    When I cancel the task "job-endless"
+    And I post this task:
+      """
+      {"job_id": "job-endless", "prompt": "Hello", "timeout_seconds": 60}
+      """
+    Then the stream ends with "end"
+
+  Scenario: One id leads through all logs, and no key does
+    Given a queen and a hive run
+    When I post this task:
+      """
+      {"prompt": "Hello"}
+      """
+    Then the stream ends with "end"
+    And the stream's correlation id is in the logs of queen, hive and worker
+    And the key of the worker is in no log and in no process list
 
   Scenario: A keeper that is killed frees its slot
     Given a queen and a hive run

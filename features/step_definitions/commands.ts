@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Given, Then, When } from '@cucumber/cucumber';
 import { splitCommandLine } from '../support/command-line.js';
@@ -43,6 +43,7 @@ When('it has written to stdout', async function (this: RbeeWorld) {
 });
 
 When('I press Ctrl+C', function (this: RbeeWorld) {
+  this.notes.set('interrupted at', performance.now());
   this.last.kill('SIGINT');
 });
 
@@ -53,6 +54,16 @@ When('I kill it', async function (this: RbeeWorld) {
 
 Given('a prompt file {string} of {int} words', function (this: RbeeWorld, name: string, count: number) {
   writeFileSync(join(this.home, name), 'honey '.repeat(count));
+});
+
+Given('a private file {string} that says {string}', function (this: RbeeWorld, name: string, text: string) {
+  writeFileSync(join(this.home, name), `${text}\n`, { mode: 0o600 });
+});
+
+Given('a configuration file that says:', function (this: RbeeWorld, text: string) {
+  const folder = join(this.home, '.config', 'rbee');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'config.toml'), this.fill(text));
 });
 
 Given('I am an unprivileged user whose home folder is read-only', function (this: RbeeWorld) {
@@ -121,6 +132,17 @@ Then('stdout comes to show {string}', async function (this: RbeeWorld, text: str
 
 Then(/^the terminal shows \/(.+)\/$/, async function (this: RbeeWorld, pattern: string) {
   await this.last.waitFor('stdout', new RegExp(pattern));
+});
+
+Then('stdout came in many pieces', function (this: RbeeWorld) {
+  assert(this.last.outputPieces > 5, `${this.last.outputPieces} pieces`);
+});
+
+Then('it ended within {int} s of Ctrl+C', async function (this: RbeeWorld, seconds: number) {
+  await this.last.waitForExit();
+  const endedAt = this.last.startedAt + (this.last.durationMs as number);
+  const ms = endedAt - (this.notes.get('interrupted at') as number);
+  assert(ms < seconds * 1000, `it took ${ms} ms`);
 });
 
 Then('it took less than {int} s', function (this: RbeeWorld, seconds: number) {

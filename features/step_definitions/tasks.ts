@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type DataTable, Then, When } from '@cucumber/cucumber';
+import { ERROR_CATALOGUE, type ErrorCode, RbeeError } from '@rbee/protocol';
 import { FLOAT_NOISE, generateWithEngineAlone, measureGap } from '../support/engine-alone.js';
 import { OpenStream } from '../support/event-stream.js';
 import { assertHas } from '../support/expect.js';
@@ -7,6 +8,7 @@ import type { RbeeWorld } from '../support/world.js';
 
 interface Answer {
   readonly status: number;
+  readonly correlationId: string | null;
   readonly body: { error?: { code: string; message: string; details: Record<string, unknown> } };
 }
 
@@ -22,14 +24,24 @@ When('I post this task in the background:', async function (this: RbeeWorld, tas
 When('I post this task for JSON:', async function (this: RbeeWorld, task: string) {
   const response = await fetch(`${this.queenUrl}/v2/tasks`, { method: 'POST', body: this.fill(task) });
   const body = response.headers.get('content-type')?.includes('json') ? await response.json() : await response.text();
-  this.notes.set('answer', { status: response.status, body });
+  const correlationId = response.headers.get('x-correlation-id');
+  this.notes.set('answer', { status: response.status, correlationId, body });
+});
+
+When('I cancel the task {string}', async function (this: RbeeWorld, id: string) {
+  const response = await fetch(`${this.queenUrl}/v2/tasks/${id}`, { method: 'DELETE' });
+  assert.equal(response.status, 204);
+  assert.equal(await response.text(), '');
 });
 
 Then('the answer is {int} with the code {word}', function (this: RbeeWorld, status: number, code: string) {
-  const answer = this.notes.get('answer') as Answer;
+  const { correlationId, ...answer } = this.notes.get('answer') as Answer;
   assert.deepEqual([answer.status, answer.body.error?.code], [status, code], JSON.stringify(answer.body));
-  assert(answer.body.error?.message);
-  assert.equal(typeof answer.body.error?.details, 'object');
+  const { error } = answer.body;
+  assert(error?.message);
+  assert.equal(typeof error.details, 'object');
+  assert(correlationId);
+  assertHas(error, { correlation_id: correlationId, retryable: isRetryable(code) }, 'error');
 });
 
 Then("the answer's details have:", function (this: RbeeWorld, expected: string) {
@@ -48,6 +60,27 @@ Then('the stream ends with {string}', function (this: RbeeWorld, type: string) {
 Then('the open stream ends with {string}', async function (this: RbeeWorld, type: string) {
   await stream(this).closed;
   assertEnds(stream(this), type);
+});
+
+Then('the stream tells in order: {word}', function (this: RbeeWorld, list: string) {
+  const types = list.split(',');
+  const told = stream(this)
+    .events.map(({ type }) => type)
+    .filter((type, index, all) => types.includes(type) && all.indexOf(type) === index);
+  assert.deepEqual(told, types);
+  assert.equal(stream(this).events[0]?.type, types[0]);
+});
+
+Then('the end of the stream counts its tokens and its time', function (this: RbeeWorld) {
+  const { tokens_out, decode_time_ms } = stream(this).terminal;
+  assert.equal(tokens_out, stream(this).ids.length);
+  assert(Number(decode_time_ms) > 0, `decode_time_ms: ${decode_time_ms}`);
+});
+
+Then('the stream took at least {int} ms', function (this: RbeeWorld, ms: number) {
+  const { times } = stream(this);
+  const took = (times.at(-1) ?? 0) - (times[0] ?? 0);
+  assert(took >= ms, `it took ${took} ms`);
 });
 
 Then('the end of the stream has:', function (this: RbeeWorld, expected: string) {
@@ -97,6 +130,10 @@ Then('the stream does not narrate {string}', function (this: RbeeWorld, action: 
 
 Then('the open stream narrates {string}', async function (this: RbeeWorld, action: string) {
   await stream(this).waitFor((event) => event.action === action, `narration ${action}`);
+});
+
+When('the open stream has come to a token', async function (this: RbeeWorld) {
+  await stream(this).waitFor((event) => event.type === 'token', 'a token');
 });
 
 Then('the narration {string} mentions {string}', function (this: RbeeWorld, action: string, text: string) {
@@ -183,6 +220,22 @@ function stream(world: RbeeWorld): OpenStream {
 function assertEnds(opened: OpenStream, type: string): void {
   assert.equal(opened.terminal.type, type, JSON.stringify(opened.terminal));
   assert.equal(opened.events.at(-1), opened.terminal, 'nothing may follow the terminal event');
+  assert.deepEqual(
+    opened.messages.filter(({ data }) => data === '[DONE]'),
+    opened.messages.slice(-1),
+    'one [DONE] ends the stream',
+  );
+  const correlation_id = opened.events[0]?.correlation_id;
+  for (const event of opened.all('narration')) {
+    const said = JSON.stringify(event);
+    assert(String(event.human).length <= 100, `longer than 100 characters: ${said}`);
+    assert.match(`${event.actor} ${event.action}`, /^[a-z-]+ [a-z_]+$/, said);
+    assert.equal(event.correlation_id, correlation_id, `the correlation id of another task: ${said}`);
+  }
+}
+
+function isRetryable(code: string): boolean {
+  return ERROR_CATALOGUE[code as ErrorCode] !== undefined && new RbeeError(code as ErrorCode, '').retryable;
 }
 
 /** Two greedy answers must be the same, or part where the engine itself is undecided. */

@@ -23,6 +23,8 @@ export class Program {
   readonly text: Record<Output, string> = { stdout: '', stderr: '' };
   /** Milliseconds from the start to the first byte on standard output. */
   firstOutputMs: number | undefined;
+  /** How many pieces its standard output came in. */
+  outputPieces = 0;
   /** Milliseconds from the start to the exit. */
   durationMs: number | undefined;
   exitCode: number | undefined;
@@ -38,7 +40,10 @@ export class Program {
     });
     for (const output of ['stdout', 'stderr'] as const) {
       this.child[output]?.setEncoding('utf8').on('data', (text: string) => {
-        if (output === 'stdout') this.firstOutputMs ??= performance.now() - this.startedAt;
+        if (output === 'stdout') {
+          this.firstOutputMs ??= performance.now() - this.startedAt;
+          this.outputPieces++;
+        }
         this.text[output] += text;
         this.#notify();
       });

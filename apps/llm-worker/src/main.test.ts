@@ -69,8 +69,8 @@ describe('llm-worker-rbee', () => {
   it.each([
     [['--version'], 0, /^llm-worker-rbee \d+\.\d+\.\d+\n$/, /^$/],
     [['--help'], 0, /--api-key-file/, /^$/],
-    [['--bogus'], 2, /^$/, /Unknown option '--bogus'/],
-    [['--slots', 'many'], 1, /^$/, /CONFIG_INVALID.*--slots/],
+    [['--bogus'], 2, /^$/, /^\[llm-worker-rbee\] Error: Unknown option '--bogus'.*\n\nUsage: llm-worker-rbee/],
+    [['--slots', 'many'], 1, /^$/, /^\[llm-worker-rbee\] Error: .*--slots.* \(CONFIG_INVALID\)\n/],
   ])('%j ends with %d', async (args, code, stdout, stderr) => {
     const outcome = await start(args).ended;
     expect(outcome).toEqual({ code, stdout: expect.stringMatching(stdout), stderr: expect.stringMatching(stderr) });

@@ -24,7 +24,9 @@ async function main(environment: Environment): Promise<number> {
       environment.stdout.write(`llm-worker-rbee ${VERSION}\n`);
       return 0;
     case 'usage_error':
-      environment.stderr.write(`[llm-worker-rbee] Error: ${invocation.message}\n\nSee llm-worker-rbee --help.\n`);
+      environment.stderr.write(
+        `[llm-worker-rbee] Error: ${invocation.message}\n\nUsage: llm-worker-rbee [options]\nHelp:  llm-worker-rbee --help\n`,
+      );
       return USAGE_ERROR;
     case 'run':
       return await run(environment, invocation.flags);
@@ -65,7 +67,8 @@ function selectDevice({ backend, device }: WorkerSettings): void {
 }
 
 function describe(error: RbeeError, thrown: unknown): string {
-  if (error.code === 'INTERNAL_ERROR') return `[llm-worker-rbee] Error: ${thrown instanceof Error ? thrown.stack : String(thrown)}\n`;
+  if (error.code === 'INTERNAL_ERROR')
+    return `[llm-worker-rbee] Error: ${thrown instanceof Error ? thrown.stack : String(thrown)}\n`;
   return `[llm-worker-rbee] Error: ${error.message} (${error.code})\n${error.suggestion ? `\n  ${error.suggestion}\n` : ''}`;
 }
 

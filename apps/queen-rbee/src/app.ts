@@ -52,7 +52,9 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
   makeStateFolder(settings.logDir);
 
   const shutdown = new AbortController();
-  const link = new LocalLink({ clock, log, timeouts, hivePort: settings.hivePort, hiveCommand: toHiveCommand(parts) });
+  const hiveKey = settings.hiveTokenFile === undefined ? undefined : readSecretFile(settings.hiveTokenFile);
+  const { hivePort } = settings;
+  const link = new LocalLink({ clock, log, timeouts, hivePort, hiveKey, hiveCommand: toHiveCommand(parts) });
   const local = new LiveNode({ link, log, timeouts, onChange: () => slots.settle() });
   const nodes = new Nodes([local], log);
   const slots = new WorkerSlots({

@@ -90,5 +90,8 @@ describe('readSettings', () => {
     for (const host of ['127.0.0.1', '127.1.2.3', '::1', 'localhost']) expect(read({}, { host }).host).toBe(host);
     writeConfig('[auth]\napi_token_file = "/keys/queen"\n');
     expect(read({}, { host: '0.0.0.0' })).toMatchObject({ host: '0.0.0.0', apiTokenFile: '/keys/queen' });
+    expect(read()).toMatchObject({ hiveTokenFile: '/keys/queen' });
+    writeConfig('[auth]\napi_token_file = "/keys/queen"\nhive_token_file = "/keys/hive"\n');
+    expect(read()).toMatchObject({ apiTokenFile: '/keys/queen', hiveTokenFile: '/keys/hive' });
   });
 });

@@ -59,6 +59,8 @@ const settingTable = {
   silent: setting<boolean>({ schema: settingSchema.flag, default: false, env: ['RBEE_SILENT'] }),
   /** File with the key that callers need; empty: none is needed, which only a loopback address allows. */
   apiTokenFile: setting<string>({ schema: settingSchema.text, default: '', file: 'auth.api_token_file' }),
+  /** File with the key of this machine's hive; empty: the same as the queen's, if that has one. */
+  hiveTokenFile: setting<string>({ schema: settingSchema.text, default: '', file: 'auth.hive_token_file' }),
   /** Largest accepted request body in bytes. */
   bodyBytes: setting<number>({ schema: settingSchema.count, default: 1024 * 1024, file: 'limits.body_bytes' }),
   /** How many tasks may wait for one worker. */
@@ -75,9 +77,13 @@ const settingTable = {
 const FOREIGN_KEYS = ['pool.*', 'paths.*', 'remote.*', 'auth.*', 'audit.*', 'limits.*', 'metrics.*', 'queen.url'];
 
 export interface QueenSettings
-  extends Omit<ValuesOf<typeof settingTable>, keyof typeof timeoutSettings | 'logDir' | 'apiTokenFile'> {
+  extends Omit<
+    ValuesOf<typeof settingTable>,
+    keyof typeof timeoutSettings | 'logDir' | 'apiTokenFile' | 'hiveTokenFile'
+  > {
   readonly logDir: string;
   readonly apiTokenFile: string | undefined;
+  readonly hiveTokenFile: string | undefined;
   readonly timeouts: Timeouts;
   /** The configuration file that was read, so that a hive can be started with the same one. */
   readonly configFile: string | undefined;
@@ -97,12 +103,13 @@ export function readSettings(environment: Environment, { config, ...flags }: Set
   const { variables } = environment;
   const file = readConfig(environment, config ?? (variables.RBEE_CONFIG || undefined));
   const { values } = resolveSettings(settingTable, { flags, variables, ...(file ? { file } : {}) }, FOREIGN_KEYS);
-  const { logDir, apiTokenFile, ...rest } = values;
+  const { logDir, apiTokenFile, hiveTokenFile, ...rest } = values;
   const timeouts = Object.fromEntries(Object.keys(timeoutSettings).map((name) => [name, rest[name as keyof Timeouts]]));
   const settings: QueenSettings = {
     ...rest,
     logDir: logDir || userPaths(environment).logs,
     apiTokenFile: apiTokenFile || undefined,
+    hiveTokenFile: hiveTokenFile || apiTokenFile || undefined,
     timeouts: Object.freeze(timeouts) as Timeouts,
     configFile: file?.name,
   };

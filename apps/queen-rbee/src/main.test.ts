@@ -63,7 +63,10 @@ describe('the queen-rbee program', () => {
 
   it('ends with 2 for flags that it does not know', async () => {
     const { code, stderr } = await run(['--prot', '1']);
-    expect([code, stderr]).toEqual([2, expect.stringContaining('--prot')]);
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(/^\[queen-rbee\] Error: .*--prot.*\n\nUsage: queen-rbee/),
+    ]);
   });
 
   it('ends with 1 when its port is taken, and names the port', async () => {

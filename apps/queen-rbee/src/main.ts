@@ -28,7 +28,9 @@ async function main(environment: Environment): Promise<number> {
       stdout.write(`queen-rbee ${VERSION}\n`);
       return 0;
     case 'usage_error':
-      stderr.write(`[queen-rbee] Error: ${invocation.message}\n\nSee queen-rbee --help.\n`);
+      stderr.write(
+        `[queen-rbee] Error: ${invocation.message}\n\nUsage: queen-rbee [daemon] [options]\nHelp:  queen-rbee --help\n`,
+      );
       return 2;
     case 'run':
       return run(environment, invocation.flags);

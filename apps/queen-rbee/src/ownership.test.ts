@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -50,6 +50,14 @@ describe('the hive of this machine', () => {
     expect(output).toBe(`tiny hive: daemon --port ${hivePort} --owned\n`);
     await queen.beginStop();
     expect(identify(Number(pids[0]))).toBeUndefined();
+  });
+
+  it('is started although the log folder was removed', async () => {
+    await start('healthy');
+    rmSync(queen.logDir, { recursive: true });
+    const events = await (await queen.task()).all;
+    expect(pidOf(events)).toBeGreaterThan(0);
+    expect(readFileSync(join(queen.logDir, 'rbee-hive.out.log'), 'utf8')).toContain('tiny hive');
   });
 
   it('is ended when the queen is told to stop while it starts it', async () => {

@@ -146,7 +146,7 @@ describe('the queen where no hive runs', () => {
       const { status, body } = await queen.json('GET', '/v2/logs');
       expect([status, body.error.code]).toEqual([503, 'CONNECTION_TIMEOUT']);
       expect(body.error.message).toContain(String(port));
-      expect(body.error.details.suggestion).toContain('rbee-hive daemon');
+      expect(body.error.details.suggestion).toContain('rbee-keeper infer --prompt "hello" --keep-alive 10m');
       const events = await (await queen.task()).all;
       expect(events.at(-2)).toMatchObject({ type: 'error', code: 'HIVE_START_FAILED', status: 503 });
     } finally {

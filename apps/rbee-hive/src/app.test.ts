@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { callJson, callStream, callText, identify, isRunning, systemClock, waitUntilGone } from '@rbee/daemon-kit';
@@ -226,6 +226,22 @@ describe('the end of a hive', () => {
     await hive.hive.stop('test');
     expect(await hive.hive.ended).toBe(0);
   });
+});
+
+it('goes on when its folders are removed, and takes a worker that could not be started out of its list', async () => {
+  const hive = await start();
+  const state = join(hive.home, '.rbee');
+  rmSync(state, { recursive: true });
+  // Nothing can be made where a file stands in the way of the folder.
+  writeFileSync(state, '');
+  await expect(hive.ready()).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  expect(await hive.workers()).toEqual([]);
+  rmSync(state);
+  await hive.ready();
+  expect(await hive.workers()).toMatchObject([{ state: 'idle' }]);
+  let text = '';
+  for await (const chunk of await callText(hive.target, hiveRoutes.logs, { query: {} })) text += Buffer.from(chunk);
+  expect(text).toContain('worker ready');
 });
 
 it('ends the workers that a killed hive left behind, before it starts one itself', async () => {

@@ -58,7 +58,7 @@ describe('runCli', () => {
     async (args) => {
       const { code, stdout, stderr } = await run(args);
       expect([code, stdout]).toEqual([2, '']);
-      expect(stderr).toMatch(/^\[rbee-hive\] Error: .+\n\nrbee-hive/);
+      expect(stderr).toMatch(/^\[rbee-hive\] Error: .+\n\nUsage: rbee-hive .+\nHelp: {2}rbee-hive --help\n$/);
     },
   );
 

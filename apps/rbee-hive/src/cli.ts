@@ -23,6 +23,10 @@ Options of daemon:
   --help              show this text
 `;
 
+const SHORT_USAGE = `Usage: rbee-hive daemon [options], or rbee-hive detect [--json]
+Help:  rbee-hive --help
+`;
+
 /** The whole shutdown has its own limit; this is for what comes after it. */
 const AFTER_SHUTDOWN_MS = 10_000;
 
@@ -48,7 +52,7 @@ export async function runCli(
 ): Promise<number> {
   const parsed = parseCommandLine(environment.args);
   if ('problem' in parsed) {
-    environment.stderr.write(`[rbee-hive] Error: ${parsed.problem}\n\nSee rbee-hive --help.\n`);
+    environment.stderr.write(`[rbee-hive] Error: ${parsed.problem}\n\n${SHORT_USAGE}`);
     return 2;
   }
   const { command, flags } = parsed;

@@ -100,6 +100,10 @@ describe('loadHiveConfig', () => {
     writeFileSync(keyFile, 'secret\n', { mode: 0o600 });
     writeConfig(`[auth]\napi_token_file = "${keyFile}"\n`);
     expect(load({}, { host: '0.0.0.0' }).apiKey?.matches('secret')).toBe(true);
+    const ownFile = join(home, 'hive-key');
+    writeFileSync(ownFile, 'own\n', { mode: 0o600 });
+    writeConfig(`[auth]\napi_token_file = "${keyFile}"\nhive_token_file = "${ownFile}"\n`, join(home, 'both.toml'));
+    expect(load({}, { config: 'both.toml' }).apiKey?.matches('own')).toBe(true);
     chmodSync(keyFile, 0o644);
     expect(() => load({}, { host: '0.0.0.0' })).toThrow(/0644/);
   });

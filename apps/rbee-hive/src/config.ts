@@ -73,6 +73,8 @@ const SETTINGS = {
     file: 'pool.listen_addr',
   }),
   apiTokenFile: setting({ schema: optionalText, default: undefined, file: 'auth.api_token_file' }),
+  /** The hive's own key, where it is another one than the queen's. */
+  hiveTokenFile: setting({ schema: optionalText, default: undefined, file: 'auth.hive_token_file' }),
   bodyLimit: setting<number>({ schema: atLeast(1024), default: 1024 * 1024, file: 'limits.body_bytes' }),
   modelsDir: setting({
     schema: optionalText,
@@ -101,14 +103,11 @@ const SETTINGS = {
 };
 
 /** Sections and keys of the shared file that other programs, or later parts of this one, read. */
-const FOREIGN_KEYS = [
-  'pool.name',
-  'paths.workers_db',
-  'remote.*',
-  'queen.*',
-  'auth.hive_token_file',
-  'auth.worker_token_file',
-].concat(['audit.*', 'metrics.*', 'limits.download_mb_per_s']);
+const FOREIGN_KEYS = ['pool.name', 'paths.workers_db', 'remote.*', 'queen.*', 'auth.worker_token_file'].concat([
+  'audit.*',
+  'metrics.*',
+  'limits.download_mb_per_s',
+]);
 
 /** Merges defaults, configuration file, environment and flags. Throws CONFIG_INVALID with all problems at once. */
 export function loadHiveConfig(environment: Environment, flags: HiveFlags): HiveConfig {
@@ -122,11 +121,12 @@ export function loadHiveConfig(environment: Environment, flags: HiveFlags): Hive
   const at = (path: string | undefined, fallback: string) => (path === undefined ? fallback : resolve(cwd, path));
   const modelsDir = at(values.modelsDir, paths.models);
   const furtherRoots = values.modelRoots?.split(delimiter).filter((root) => root !== '') ?? [];
+  const keyFile = values.hiveTokenFile ?? values.apiTokenFile;
   const config: HiveConfig = {
     // An address is less specific than a host or port that was given by itself.
     host: (origins.host === 'default' && values.addr?.host) || values.host,
     port: (origins.port === 'default' && values.addr?.port) || values.port,
-    apiKey: values.apiTokenFile === undefined ? undefined : readSecretFile(resolve(cwd, values.apiTokenFile)),
+    apiKey: keyFile === undefined ? undefined : readSecretFile(resolve(cwd, keyFile)),
     bodyLimit: values.bodyLimit,
     modelsDir,
     modelRoots: [modelsDir, ...furtherRoots.map((root) => resolve(cwd, root))],

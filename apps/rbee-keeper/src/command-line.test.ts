@@ -64,6 +64,8 @@ describe('a command line that cannot be understood', () => {
   it.each<[string[], string, string | undefined]>([
     [['infre', '--prompt', 'hi'], 'unknown command infre', 'rbee-keeper infer'],
     [['zebra'], 'unknown command zebra', undefined],
+    [['setup', 'add-node', '--name', 'attic'], 'setup is not there yet', undefined],
+    [['models', 'list'], 'models is not there yet', undefined],
     [['workers'], 'workers needs one of: list, health, shutdown', undefined],
     [['workers', 'lst'], 'unknown command workers lst', 'rbee-keeper workers list'],
     [['queen', 'restart'], 'unknown command queen restart', 'rbee-keeper queen start'],

@@ -2,7 +2,18 @@ import { type Palette, plainPalette } from './palette.js';
 import { toPrintableLine } from './printable-text.js';
 
 /** Said by every line, or of no use to people. */
-const PLAIN_FIELDS = new Set(['time', 'level', 'service', 'msg', 'correlation_id', 'emitted_by', 'emitted_at_ms']);
+const PLAIN_FIELDS = new Set([
+  'time',
+  'level',
+  'service',
+  'msg',
+  'correlation_id',
+  'actor',
+  'action',
+  'target',
+  'emitted_by',
+  'emitted_at_ms',
+]);
 
 /** A line of a log for people: JSON lines as `time level service message (fields)`, any other line as it is. */
 export function renderLogLine(line: string, palette: Palette = plainPalette): string {
@@ -15,8 +26,8 @@ export function renderLogLine(line: string, palette: Palette = plainPalette): st
   const paint = level === 'error' ? palette.red : level === 'warn' ? palette.yellow : (text: string) => text;
   const text = [
     palette.dim(toClockTime(time)),
-    paint(String(level ?? '').padEnd(5)),
-    palette.cyan(String(service ?? '')),
+    paint(toPrintableLine(String(level ?? '')).padEnd(5)),
+    palette.cyan(toPrintableLine(String(service ?? ''))),
     paint(toPrintableLine(String(msg))),
     palette.dim(toPrintableLine(fields.join(' '))),
   ];

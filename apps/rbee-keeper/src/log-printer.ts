@@ -1,6 +1,7 @@
 import { RbeeError } from '@rbee/protocol';
 import type { CommandContext } from './command-context.js';
 import { renderLogLine } from './log-line.js';
+import { toPrintableLine } from './printable-text.js';
 import type { LogQuery, QueenClient } from './queen/queen-client.js';
 
 const MAX_LINE_CHARS = 1024 * 1024;
@@ -13,7 +14,7 @@ export async function printLogs(
 ): Promise<void> {
   const ended = AbortSignal.any([interrupt.signal, output.broken]);
   const decoder = new TextDecoder();
-  const print = (line: string) => output.text(`${renderLine(line, output)}\n`);
+  const print = (line: string) => output.laidOut(renderLine(line, output));
   let rest = '';
   for await (const chunk of await queen.logs(query, ended)) {
     const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
@@ -27,6 +28,9 @@ export async function printLogs(
 }
 
 function renderLine(line: string, output: CommandContext['output']): string {
-  if (output.json) return line.startsWith('{') ? line : JSON.stringify({ msg: line });
+  if (output.json) {
+    const object = line.startsWith('{') ? line : JSON.stringify({ msg: line });
+    return output.isResultTerminal ? toPrintableLine(object) : object;
+  }
   return output.isResultTerminal ? renderLogLine(line, output.resultPalette) : line;
 }

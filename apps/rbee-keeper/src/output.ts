@@ -100,6 +100,13 @@ export class Output {
     return this.#stdout.write(this.isResultTerminal ? toPrintable(piece) : piece);
   }
 
+  /** A line of results that was laid out already, its colours included. False when the reader is behind, as with `text`. */
+  laidOut(line: string): boolean {
+    this.clearTransient();
+    this.#endsWithText = false;
+    return this.#stdout.write(`${line}\n`);
+  }
+
   /** Resolves when the reader of standard output has caught up, or has gone. */
   drained(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {

@@ -171,7 +171,7 @@ describe('a task that fails', () => {
     expect(stderr).toContain('--backend cpu');
   });
 
-  it('is one object with --json', async () => {
+  it('is one object with --json, and a block for people all the same', async () => {
     queen.script = async () => {
       throw new RbeeError('QUEUE_FULL', 'full', { details: { waiting: 9 } });
     };
@@ -180,7 +180,7 @@ describe('a task that fails', () => {
     expect(JSON.parse(stdout)).toMatchObject({
       error: { code: 'QUEUE_FULL', message: 'full', details: { waiting: 9 } },
     });
-    expect(stderr).toBe('');
+    expect(stderr).toContain('[queen-rbee] Error: full\n');
   });
 
   it('keeps what had come when the stream breaks off', async () => {

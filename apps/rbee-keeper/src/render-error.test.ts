@@ -49,7 +49,8 @@ describe('renderError', () => {
 
   it('has advice of its own for errors that come without', () => {
     expect(render('NODE_NOT_FOUND', 'there is no node x')).toContain('rbee-keeper setup add-node');
-    expect(render('INVALID_MODEL_REF', 'no')).toContain('For example --model hf:');
+    expect(render('INVALID_MODEL_REF', 'no')).toContain('For example --model ~/.local/share/rbee/models/');
+    expect(render('PAYLOAD_TOO_LARGE', 'no')).toContain('limits.body_bytes');
     expect(render('QUEEN_UNREACHABLE', 'no')).toContain('rbee-keeper queen start');
   });
 

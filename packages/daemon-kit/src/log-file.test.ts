@@ -38,6 +38,15 @@ describe('a log file', () => {
     expect(readFileSync(file.path, 'utf8')).toBe('');
   });
 
+  it('is made anew when it was removed with its folder', () => {
+    const file = new LogFile(join(folder, 'logs', 'x.log'));
+    file.write('lost\n');
+    rmSync(join(folder, 'logs'), { recursive: true });
+    file.write('found\n');
+    expect(readFileSync(file.path, 'utf8')).toBe('found\n');
+    file.close();
+  });
+
   it('drops lines while the disk is full', () => {
     const file = new LogFile('/dev/full');
     file.write('lost\n');

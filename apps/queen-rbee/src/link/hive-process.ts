@@ -105,13 +105,18 @@ function openOutput(path: string): number {
   try {
     return openSync(path, 'a', 0o600);
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new RbeeError('HIVE_START_FAILED', `the output file of the hive, ${path}, cannot be written (${code})`, {
-      details: { path, cause: code },
-      suggestion: `free some space on the disk and check the permissions: ls -l ${path}`,
-      cause,
-    });
+    throw toOutputError(path, cause);
   }
+}
+
+function toOutputError(path: string, cause: unknown): RbeeError {
+  const { code } = cause as NodeJS.ErrnoException;
+  const why = code ?? 'unknown cause';
+  return new RbeeError('HIVE_START_FAILED', `the output file of the hive, ${path}, cannot be written (${why})`, {
+    details: { path, cause: code },
+    suggestion: `free some space on the disk and check the permissions: ls -l ${path}`,
+    cause,
+  });
 }
 
 function toProgramError(cause: unknown): RbeeError {

@@ -99,6 +99,12 @@ describe('LocalLink', () => {
     });
   });
 
+  it('reports what the hive itself says is wrong', async () => {
+    await expect(build('explains').startHive(narrate)).rejects.toMatchObject({
+      message: 'the hive of localhost ended before it was healthy (exit code 1): port 1 is taken',
+    });
+  });
+
   it('reports only the lines of this start', async () => {
     const link = build('exits');
     await link.startHive(narrate).catch(() => undefined);

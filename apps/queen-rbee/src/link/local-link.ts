@@ -5,6 +5,7 @@ import {
   httpTransport,
   type Logger,
   type Narrate,
+  type Secret,
   sleep,
   type Target,
   type Timeouts,
@@ -25,6 +26,8 @@ export interface LocalLinkOptions {
   readonly log: Logger;
   readonly timeouts: Timeouts;
   readonly hivePort: number;
+  /** What the hive demands of its callers; `undefined`: nothing. */
+  readonly hiveKey?: Secret | undefined;
   /** How a hive is started. */
   readonly hiveCommand: HiveCommand;
 }
@@ -41,10 +44,11 @@ export class LocalLink implements Link {
   #starting: Promise<HiveHealth> | undefined;
 
   constructor(options: LocalLinkOptions) {
-    const { clock, timeouts, hivePort } = options;
+    const { clock, timeouts, hivePort, hiveKey } = options;
     this.#options = options;
     const url = `http://127.0.0.1:${hivePort}`;
-    this.hive = { transport: httpTransport({ name: 'rbee-hive', url, connectTimeoutMs: timeouts.connect }), clock };
+    const transport = httpTransport({ name: 'rbee-hive', url, connectTimeoutMs: timeouts.connect });
+    this.hive = { transport, clock, key: hiveKey };
   }
 
   workerAt(url: string): Target {

@@ -56,6 +56,7 @@ export class TestQueen {
       logLevel: 'silent',
       silent: true,
       apiTokenFile: undefined,
+      hiveTokenFile: undefined,
       bodyBytes: 1024 * 1024,
       queueLength: 256,
       configFile: undefined,

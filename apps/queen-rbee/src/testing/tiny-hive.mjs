@@ -32,7 +32,10 @@ const server = createServer((request, response) => {
 });
 
 process.stdout.write(`tiny hive: ${process.argv.slice(3).join(' ')}\n`);
-if (behaviour === 'exits') {
+if (behaviour === 'explains') {
+  process.stderr.write('[rbee-hive] Error: port 1 is taken\n\n  choose another one\n    at somewhere (file.js:1:1)\n');
+  process.exitCode = 1;
+} else if (behaviour === 'exits') {
   process.stderr.write('cannot open the catalog: token=abcdef\n');
   process.exitCode = 3;
 } else {

@@ -57,6 +57,18 @@ describe('LineFollower', () => {
 describe('LogReader', () => {
   const line = (second: number, msg: string) => JSON.stringify({ time: `2030-01-01T00:00:0${second}Z`, msg });
   const reader = () => new LogReader(folder, join(folder, 'rbee-hive.log'), systemClock);
+
+  it('has no lines when the folder was removed', async () => {
+    const gone = new LogReader(join(folder, 'gone'), join(folder, 'gone', 'rbee-hive.log'), systemClock);
+    let text = '';
+    const write = (part: string) => {
+      text += part;
+      return true;
+    };
+    await gone.write({ lines: 10, follow: false }, { ...quick, write }, new AbortController().signal);
+    expect(text).toBe('');
+  });
+
   beforeEach(() => {
     writeFileSync(join(folder, 'rbee-hive.log'), `${line(1, 'hive')}\n${line(4, 'hive again')}\n`);
     writeFileSync(join(folder, 'worker-a.log'), `${line(2, 'worker')}\nplain text of the engine\n`);

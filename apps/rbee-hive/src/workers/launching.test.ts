@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -124,6 +124,29 @@ describe('what a killed hive leaves behind', () => {
       child.kill('SIGKILL');
       await exited;
     }
+  });
+});
+
+describe('the files of running workers', () => {
+  it('are written again after their folder was removed', () => {
+    const files = new RunFiles(join(folder, 'removed'));
+    rmSync(join(folder, 'removed'), { recursive: true });
+    expect(files.readRecords()).toEqual([]);
+    files.writeKey('worker-1', new Secret('k'));
+    expect(readdirSync(join(folder, 'removed'))).toEqual(['worker-1.key']);
+  });
+
+  it('fail with a code and what to do when they cannot be written', () => {
+    const files = new RunFiles(join(folder, 'twice'));
+    files.writeKey('worker-1', new Secret('k'));
+    const again = () => files.writeKey('worker-1', new Secret('k'));
+    expect(again).toThrow(expect.objectContaining({ code: 'WORKER_SPAWN_FAILED', suggestion: expect.any(String) }));
+  });
+
+  it('are read past whatever else lies in their folder', () => {
+    const files = new RunFiles(join(folder, 'strange'));
+    mkdirSync(join(folder, 'strange', 'folder.json'));
+    expect(files.readRecords()).toEqual([]);
   });
 });
 

@@ -40,7 +40,8 @@ export class RunFiles {
 
   remove(workerId: string): void {
     const record = this.recordFile(workerId);
-    for (const path of [this.keyFile(workerId), record, `${record}.new`]) rmSync(path, { force: true });
+    for (const path of [this.keyFile(workerId), record, `${record}.new`])
+      if (existsSync(path)) rmSync(path, { force: true });
   }
 
   /** The records of all workers, of this hive and of others; an unreadable one is left out and removed. */

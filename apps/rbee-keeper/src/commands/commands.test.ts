@@ -92,6 +92,14 @@ describe('logs', () => {
     expect(stdout).toMatch(/^\d\d:\d\d:\d\d info {2}rbee-hive hello pid=7\n$/);
   });
 
+  it('colours the lines on a terminal, and lets no control character of a log through', async () => {
+    queen.log = '{"time":"2026-01-02T03:04:05Z","level":"warn","service":"hive\\u001b[2J","msg":"a\\u001b[2Jb"}\n';
+    const { stdout } = await runKeeper(['logs'], { queenUrl: queen.url, terminal: 'stdout' });
+    expect(stdout).toContain('\u001b[33m');
+    expect(stdout).not.toContain('\u001b[2J');
+    expect(stdout).not.toContain('\ufffd[3');
+  });
+
   it('makes JSON of every line with --json', async () => {
     queen.log = '{"msg":"hello"}\nplain\n';
     expect((await run('logs', '--json')).stdout).toBe('{"msg":"hello"}\n{"msg":"plain"}\n');
@@ -125,8 +133,8 @@ describe('a value that is understood but not allowed', () => {
     [['infer', '--prompt', 'hi', '--device', '-1'], 'INVALID_DEVICE', '--device: must be a non-negative integer'],
     [['infer', '--prompt', 'hi', '--device', '1.5'], 'INVALID_DEVICE', '--device'],
     [['infer', '--prompt', 'hi', '--node', 'a@b'], 'INVALID_NODE_NAME', '--node'],
-    [['infer', '--prompt', 'hi', '--max-tokens', '0'], 'INVALID_REQUEST', '--max-tokens: '],
-    [['infer', '--prompt', 'hi', '--temperature', '3'], 'INVALID_REQUEST', '--temperature: '],
+    [['infer', '--prompt', 'hi', '--max-tokens', '0'], 'INVALID_REQUEST', '--max-tokens: must be at least 1'],
+    [['infer', '--prompt', 'hi', '--temperature', '3'], 'INVALID_REQUEST', '--temperature: must be at most 2'],
     [['infer', '--prompt', 'hi', '--timeout', '0s'], 'INVALID_REQUEST', '--timeout: '],
     [['infer', '--prompt-file', 'missing.txt'], 'INVALID_REQUEST', '--prompt-file: missing.txt does not exist'],
     [['infer', '--messages', 'missing.json'], 'INVALID_REQUEST', '--messages: missing.json does not exist'],

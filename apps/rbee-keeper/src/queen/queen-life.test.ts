@@ -56,6 +56,18 @@ describe('a command that finds no queen', () => {
     expect(await here.isEmpty()).toBe(true);
   });
 
+  it('says that whatever holds the port does not answer', async () => {
+    const here = await place('', { RBEE_T_QUEEN_HEALTHY: '3s' });
+    const mute = createServer(() => undefined).listen(here.port, '127.0.0.1');
+    await new Promise((resolve) => mute.once('listening', resolve));
+    const { code, stdout } = await runKeeper(['workers', 'list', '--json'], here.options);
+    mute.closeAllConnections();
+    await new Promise((resolve) => mute.close(resolve));
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout).error).toMatchObject({ code: 'QUEEN_UNREACHABLE', details: { port: here.port } });
+    expect(here.running).toEqual([]);
+  });
+
   it('says why a queen could not be started, with its last output', async () => {
     const here = await place('crash');
     const { code, stdout, stderr } = await runKeeper(['workers', 'list'], here.options);

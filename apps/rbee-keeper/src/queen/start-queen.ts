@@ -61,6 +61,7 @@ export async function startQueen(
     if (now >= end) {
       if (!exit) await endProcess(started.process, clock, TERMINATION_GRACE_MS);
       signal.throwIfAborted();
+      if (lostAt !== undefined) throw toMuteError(control);
       const output = readOutputSince(started.file, started.offset, OUTPUT_LINES);
       throw toStartError(control, `it does not answer after ${Math.round(now - begin)} ms`, output);
     }
@@ -136,6 +137,18 @@ function toQueenArgs(
     ...(how.keepAliveMs ? ['--keep-alive', `${how.keepAliveMs}ms`] : []),
     ...(config === undefined ? [] : ['--config', resolve(surroundings.env.cwd, config)]),
   ];
+}
+
+/** Something holds the port and does not answer, for example a queen that hangs. */
+function toMuteError({ address }: QueenControl): RbeeError {
+  return new RbeeError(
+    'QUEEN_UNREACHABLE',
+    `the program that listens on ${address.host}:${address.port} does not answer`,
+    {
+      details: { url: address.url, port: address.port },
+      suggestion: `see which program it is (ss -ltnp 'sport = :${address.port}') and end it, or use another port with --queen-url`,
+    },
+  );
 }
 
 function describeExit({ code, signal }: Exit): string {
