@@ -139,7 +139,7 @@ export class WorkerApp implements Running {
     if (callbackUrl === undefined) return;
     const report = toReport({ settings, status: this.status, jobs: this.#jobs, url: this.url, pid });
     this.#link = new HiveLink({ url: callbackUrl, workerId, key, clock: environment.clock, log, timeouts, report });
-    this.status.onChange(() => this.#link?.notify());
+    this.status.onChange((what) => (what === 'phase' ? this.#link?.notify() : this.#link?.notifySoon()));
     await this.#link.call();
     const human = this.#link.acknowledged
       ? 'the hive knows this worker'

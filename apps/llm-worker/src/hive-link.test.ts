@@ -62,6 +62,21 @@ describe('HiveLink', () => {
       await link.close();
     }));
 
+  it('tells of jobs a moment later, so that one that is over by then costs one report', () =>
+    withHive(async (hive) => {
+      const { link, clock } = start(hive.url);
+      await link.call();
+      for (let job = 0; job < 5; job++) link.notifySoon();
+      await clock.advance(19);
+      expect(hive.heartbeats).toHaveLength(0);
+      await clock.advance(1);
+      await hive.until(({ heartbeats }) => heartbeats.length === 1);
+      link.notifySoon();
+      await link.close();
+      expect(hive.heartbeats).toHaveLength(2);
+      expect(clock.pending).toBe(0);
+    }));
+
   it('calls back again when the hive does not know it any more', () =>
     withHive(async (hive) => {
       const { link } = start(hive.url);

@@ -26,6 +26,8 @@ export interface HiveLinkOptions {
 }
 
 const FIRST_RETRY_MS = 2000;
+/** A change of the slots is told this much later: a report must not compete with the first token of the job that it is about. */
+const SETTLE_MS = 20;
 
 /**
  * Keeps the worker's hive informed: a callback until it is acknowledged, then heartbeats, regularly and at once upon a change.
@@ -40,6 +42,7 @@ export class HiveLink {
   #dirty = false;
   #sending: Promise<void> | undefined;
   #cancelRetry: (() => void) | undefined;
+  #cancelSettle: (() => void) | undefined;
   #retryMs = FIRST_RETRY_MS;
   #closed = false;
 
@@ -70,11 +73,21 @@ export class HiveLink {
     this.#sending ??= this.#sendAll();
   }
 
+  /** The slots have changed; several changes in a row are told once. */
+  notifySoon(): void {
+    if (this.#closed || this.#cancelSettle) return;
+    this.#cancelSettle = this.#options.clock.after(SETTLE_MS, () => {
+      this.#cancelSettle = undefined;
+      this.notify();
+    });
+  }
+
   /** Tells the last state, if the hive can be reached, and stops. */
   async close(): Promise<void> {
     this.#stopBeat();
     this.notify();
     this.#closed = true;
+    this.#cancelSettle?.();
     this.#cancelRetry?.();
     await this.#sending;
     this.#cancelRetry?.();

@@ -3,6 +3,8 @@ import { RbeeError, type ReadyStatus } from '@rbee/protocol';
 import type { Engine } from './engine/engine.js';
 
 type Phase = 'loading' | 'serving' | 'draining' | 'error';
+/** Whether the worker entered another phase of its life, or only took or ended a job. */
+type Change = 'phase' | 'slots';
 
 /**
  * loading → serving → draining, or loading → error. While it serves, a worker is `busy` when no slot is free, else `idle`.
@@ -11,7 +13,7 @@ type Phase = 'loading' | 'serving' | 'draining' | 'error';
 export class WorkerStatus {
   readonly #log: Logger;
   readonly #slots: number;
-  readonly #listeners: (() => void)[] = [];
+  readonly #listeners: ((what: Change) => void)[] = [];
   #phase: Phase = 'loading';
   #engine: Engine | undefined;
   #failure: RbeeError | undefined;
@@ -80,17 +82,21 @@ export class WorkerStatus {
 
   /** The number of free slots has changed. */
   slotsChanged(): void {
-    for (const listener of this.#listeners) listener();
+    this.#tell('slots');
   }
 
-  onChange(listener: () => void): void {
+  onChange(listener: (what: Change) => void): void {
     this.#listeners.push(listener);
+  }
+
+  #tell(what: Change): void {
+    for (const listener of this.#listeners) listener(what);
   }
 
   #set(phase: Phase): void {
     if (phase === this.#phase) return;
     this.#log.info({ from: this.#phase, to: phase }, `the worker is ${phase}`);
     this.#phase = phase;
-    this.slotsChanged();
+    this.#tell('phase');
   }
 }
