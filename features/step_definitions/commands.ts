@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Given, Then, When } from '@cucumber/cucumber';
 import { splitCommandLine } from '../support/command-line.js';
 import { generateWithEngineAlone } from '../support/engine-alone.js';
 import { Program } from '../support/program.js';
-import { PROJECT, type RbeeWorld } from '../support/world.js';
+import type { RbeeWorld } from '../support/world.js';
 
 const STORY = /^Once upon a time[\s\S]{100,}[.!"]\n$/;
 
@@ -24,7 +23,7 @@ When(/^I start `(.+)` twice at once$/, function (this: RbeeWorld, line: string) 
 
 When(/^I start `(.+)` on a terminal$/, function (this: RbeeWorld, line: string) {
   const [name = '', ...args] = splitCommandLine(line);
-  const words = [process.execPath, join(PROJECT, `apps/${name}/bin/${name}.js`), ...args];
+  const words = [process.execPath, join(this.project, `apps/${name}/bin/${name}.js`), ...args];
   const program = new Program({
     command: 'script',
     args: ['-qec', words.map((word) => `'${word}'`).join(' '), '/dev/null'],
@@ -67,10 +66,9 @@ Given('a configuration file that says:', function (this: RbeeWorld, text: string
 });
 
 Given('I am an unprivileged user whose home folder is read-only', function (this: RbeeWorld) {
-  const { uid, gid } = unprivilegedUser();
-  chownSync(this.home, 0, 0);
+  this.becomeUnprivileged();
   chmodSync(this.home, 0o555);
-  this.user = { uid, gid };
+  this.onClose(async () => chmodSync(this.home, 0o755));
 });
 
 Then('the exit code is {int}', async function (this: RbeeWorld, code: number) {
@@ -171,9 +169,4 @@ function twins(world: RbeeWorld): Program[] {
 function toPattern(world: RbeeWorld, text: string): RegExp {
   const alternatives = world.fill(text).split('|');
   return new RegExp(alternatives.map((part) => part.replace(/[.*+?^${}()[\]\\]/g, '\\$&')).join('|'), 'i');
-}
-
-function unprivilegedUser(): { uid: number; gid: number } {
-  const id = (flag: string) => Number(execFileSync('id', [flag, 'nobody'], { encoding: 'utf8' }));
-  return { uid: id('-u'), gid: id('-g') };
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setWorldConstructor, World } from '@cucumber/cucumber';
@@ -29,6 +30,8 @@ export class RbeeWorld extends World {
   user: { uid: number; gid: number } | undefined;
   /** What steps hand on to later steps. */
   notes = new Map<string, unknown>();
+  /** Where the launchers are started from. */
+  project = PROJECT;
   #folder = '';
   #closers: (() => Promise<unknown>)[] = [];
 
@@ -48,6 +51,23 @@ export class RbeeWorld extends World {
     };
   }
 
+  /**
+   * Lets the scenario's programs run as a user who owns nothing of it; whoever has no right to change the user runs them as
+   * himself. The launchers are copied, because that user may not be able to read the folder of the project.
+   */
+  becomeUnprivileged(): void {
+    if (process.getuid?.() !== 0) return;
+    const id = (flag: string) => Number(execFileSync('id', [flag, 'nobody'], { encoding: 'utf8' }));
+    this.user = { uid: id('-u'), gid: id('-g') };
+    this.project = join(this.#folder, 'project');
+    for (const app of ['rbee-keeper', 'queen-rbee']) {
+      for (const part of ['bin', 'dist', 'package.json']) {
+        cpSync(join(PROJECT, 'apps', app, part), join(this.project, 'apps', app, part), { recursive: true });
+      }
+    }
+    chmodSync(this.#folder, 0o755);
+  }
+
   /** Starts one of the launchers. */
   start(
     name: string,
@@ -56,7 +76,7 @@ export class RbeeWorld extends World {
   ): Program {
     const launcher = LAUNCHERS[name];
     assert(launcher, `there is no launcher named ${name}`);
-    return this.startScript([join(PROJECT, launcher)], args, options);
+    return this.startScript([join(this.project, launcher)], args, options);
   }
 
   /** Starts a Node program. */
