@@ -53,14 +53,19 @@ function isUpToDate(wanted) {
   );
 }
 
-/** turbo looks for pnpm on the PATH, where it is only when pnpm started this script. */
-function turbo(args) {
+/** Runs pnpm with its output in the log. It is on the PATH, where turbo looks for it, only when pnpm started this script. */
+function pnpm(args) {
   const output = openSync(log, 'w');
   const env = { TURBO_TELEMETRY_DISABLED: '1', TURBO_NO_UPDATE_NOTIFIER: '1' };
   const options = { env, stdio: ['ignore', output, output] };
-  if (process.env.npm_config_user_agent?.startsWith('pnpm/')) return run('turbo', args, options);
+  if (process.env.npm_config_user_agent?.startsWith('pnpm/')) return run('pnpm', args, options);
   const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  return run('npx', ['--yes', packageManager, 'exec', 'turbo', ...args], options);
+  return run('npx', ['--yes', packageManager, ...args], options);
+}
+
+/** Starting one app on a new clone installs that app only, but it needs the others: a queen starts a hive. */
+function isInstalled() {
+  return apps.every((name) => existsSync(join(root, 'apps', name, 'node_modules')));
 }
 
 async function build() {
@@ -72,7 +77,9 @@ async function build() {
   console.error('Building rbee ...');
   const start = Date.now();
   rmSync(stamp, { force: true });
-  const code = await turbo(['run', 'build', '--output-logs=errors-only', '--log-order=grouped']);
+  const turbo = ['exec', 'turbo', 'run', 'build', '--output-logs=errors-only', '--log-order=grouped'];
+  const installed = isInstalled() ? 0 : await pnpm(['install', '--frozen-lockfile']);
+  const code = installed || (await pnpm(turbo));
   if (code === 0) {
     writeFileSync(stamp, wanted);
     console.error(`Built in ${((Date.now() - start) / 1000).toFixed(1)} s.`);
