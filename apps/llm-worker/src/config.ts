@@ -21,7 +21,6 @@ import {
   workerIdSchema,
 } from '@rbee/protocol';
 
-const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent'];
 const BUNDLED_MODEL = fileURLToPath(new URL('../../../models/honeycomb-q4_k_m.gguf', import.meta.url));
 
 /** Every setting of a worker. Most come from the hive, on the command line. Durations are milliseconds. */
@@ -53,13 +52,7 @@ const settingTable = {
     schema: settingSchema.count.refine((tokens) => tokens >= 8, 'must be 8 or more'),
     default: 0,
   }),
-  logLevel: setting<LogLevel>({
-    schema: settingSchema.text
-      .refine((text) => LOG_LEVELS.includes(text as LogLevel), `must be one of ${LOG_LEVELS.join(', ')}`)
-      .transform((text) => text as LogLevel),
-    default: 'info',
-    env: ['RBEE_LOG_LEVEL'],
-  }),
+  logLevel: setting<LogLevel>({ schema: settingSchema.logLevel, default: 'info', env: ['RBEE_LOG_LEVEL'] }),
   ...timeoutSettings,
 };
 

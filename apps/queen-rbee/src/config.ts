@@ -16,8 +16,6 @@ import { RbeeError } from '@rbee/protocol';
 /** Read where the user has no configuration file. */
 const SYSTEM_CONFIG = '/etc/rbee/config.toml';
 
-const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent'];
-
 /** Every setting of the queen: where it may come from, and its default. Durations are milliseconds. */
 const settingTable = {
   /** Address that the queen listens on. */
@@ -48,13 +46,7 @@ const settingTable = {
   hivePort: setting<number>({ schema: settingSchema.port, default: 9200, env: ['RBEE_HIVE_PORT', 'RBEE_POOL_PORT'] }),
   /** Folder of the log files; empty: `~/.rbee/logs`. */
   logDir: setting<string>({ schema: settingSchema.text, default: '', env: ['RBEE_LOG_DIR'], file: 'paths.log_dir' }),
-  logLevel: setting<LogLevel>({
-    schema: settingSchema.text
-      .refine((text) => LOG_LEVELS.includes(text as LogLevel), `must be one of ${LOG_LEVELS.join(', ')}`)
-      .transform((text) => text as LogLevel),
-    default: 'info',
-    env: ['RBEE_LOG_LEVEL'],
-  }),
+  logLevel: setting<LogLevel>({ schema: settingSchema.logLevel, default: 'info', env: ['RBEE_LOG_LEVEL'] }),
   /** Write no log lines to standard error; the log file gets them all the same. */
   silent: setting<boolean>({ schema: settingSchema.flag, default: false, env: ['RBEE_SILENT'] }),
   /** File with the key that callers need; empty: none is needed, which only a loopback address allows. */

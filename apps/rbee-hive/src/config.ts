@@ -50,10 +50,6 @@ export interface HiveFlags {
 
 const { text, port } = settingSchema;
 const atLeast = (least: number) => settingSchema.count.refine((value) => value >= least, `must be at least ${least}`);
-const LOG_LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error', 'silent'];
-const logLevel = text
-  .refine((level) => LOG_LEVELS.includes(level), `must be one of ${LOG_LEVELS.join(', ')}`)
-  .transform((level) => level as LogLevel);
 const address = text.transform((value, context) => {
   const match = /^(?:(.+):)?(\d+)$/.exec(value);
   if (match !== null) return { host: match[1]?.replace(/^\[|\]$/g, ''), port: Number(match[2]) };
@@ -86,7 +82,7 @@ const SETTINGS = {
   modelRoots: setting({ schema: optionalText, default: undefined, env: ['RBEE_MODEL_ROOTS'] }),
   catalogDb: setting({ schema: optionalText, default: undefined, env: ['RBEE_CATALOG_DB'], file: 'paths.catalog_db' }),
   logDir: setting({ schema: optionalText, default: undefined, env: ['RBEE_LOG_DIR'], file: 'paths.log_dir' }),
-  logLevel: setting<LogLevel>({ schema: logLevel, default: 'info', env: ['RBEE_LOG_LEVEL'] }),
+  logLevel: setting<LogLevel>({ schema: settingSchema.logLevel, default: 'info', env: ['RBEE_LOG_LEVEL'] }),
   silent: setting<boolean>({ schema: settingSchema.flag, default: false, env: ['RBEE_SILENT'] }),
   workerHost: setting<string>({ schema: text, default: '127.0.0.1', env: ['RBEE_WORKER_HOST'] }),
   workerPortStart: setting<number>({ schema: port, default: 8001, env: ['RBEE_WORKER_PORT_START'] }),

@@ -8,6 +8,7 @@ export * from './event-stream.js';
 export * from './lifecycle.js';
 export * from './listen.js';
 export * from './log-file.js';
+export type * from './log-level.js';
 export * from './logger.js';
 export * from './narrator.js';
 export * from './paths.js';

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { RbeeError } from '@rbee/protocol';
-import { createLogger, type LogLevel } from './logger.js';
+import type { LogLevel } from './log-level.js';
+import { createLogger } from './logger.js';
 import { Secret } from './secret-file.js';
 import { silentLogger } from './silent-logger.js';
 

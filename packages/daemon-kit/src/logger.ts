@@ -1,9 +1,9 @@
 import { isNativeError } from 'node:util/types';
 import { isRbeeError } from '@rbee/protocol';
 import { type BaseLogger, type DestinationStream, multistream, pino, stdTimeFunctions } from 'pino';
+import type { LogLevel } from './log-level.js';
 import { redact } from './redact.js';
 
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 type Fields = Readonly<Record<string, unknown>>;
 
 /** Writes JSON lines: `time`, `level`, `service`, `msg`, `correlation_id`, further fields. Secrets never get through. */

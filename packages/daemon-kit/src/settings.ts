@@ -1,6 +1,7 @@
 import { RbeeError } from '@rbee/protocol';
 import { z } from 'zod';
 import { parseDuration } from './duration.js';
+import { LOG_LEVELS } from './log-level.js';
 
 const DURATION_RULE = 'must be a duration such as 500ms, 30s or 5m';
 
@@ -62,6 +63,7 @@ export const settingSchema = {
     [z.boolean(), z.enum(['true', 'false', '1', '0', '']).transform((text) => text === 'true' || text === '1')],
     'must be true or false',
   ),
+  logLevel: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`),
   duration: z.union([z.number().min(0), z.string()], DURATION_RULE).transform((value, context) => {
     const ms = typeof value === 'number' ? value : parseDuration(value);
     if (ms === undefined) {
