@@ -1,17 +1,17 @@
 /**
  * A hive whose workers are scripted. It is built from the hive's own command line with another worker program, which no
- * flag, variable or file of an installation can bring about. Usage: scripted-hive.ts SCRIPT.
+ * flag, variable or file of an installation can bring about. Usage: scripted-hive.ts SCRIPT [arguments of the hive].
  */
 import { processEnvironment } from '@rbee/daemon-kit';
 import { runCli } from '../../apps/rbee-hive/src/cli.js';
 import { BUNDLED_MODELS_DIR } from '../../apps/rbee-hive/src/installation.js';
 
-const [script = '{}'] = process.argv.slice(2);
+const [script = '{}', ...args] = process.argv.slice(2);
 const path = new URL('scripted-worker.ts', import.meta.url).pathname;
 const workerProgram = {
   path,
   nodeArguments: ['--import', import.meta.resolve('tsx')],
   arguments: ['--script', script],
 };
-const environment = { ...processEnvironment(), args: ['daemon'] };
+const environment = { ...processEnvironment(), args: args.length > 0 ? args : ['daemon'] };
 process.exit(await runCli(environment, process, { workerProgram, bundledModelsDir: BUNDLED_MODELS_DIR }));

@@ -3,7 +3,16 @@
  * engine cannot do on demand. Only the suite's own hive (scripted-hive.ts) can start it.
  */
 import { parseArgs } from 'node:util';
-import { callJson, httpTransport, listen, readSecretFile, serve, silentLogger, systemClock } from '@rbee/daemon-kit';
+import {
+  callJson,
+  httpTransport,
+  listen,
+  readSecretFile,
+  serve,
+  silentLogger,
+  sleep,
+  systemClock,
+} from '@rbee/daemon-kit';
 import { hiveRoutes, type InferenceRequest, RbeeError, type ReadyCallback, workerRoutes } from '@rbee/protocol';
 
 export interface Script {
@@ -15,6 +24,8 @@ export interface Script {
   vramMb?: number;
   /** Words that each job generates. Default: one, two, … twenty. */
   words?: string[];
+  /** Milliseconds before each word. Default: none. */
+  trickleMs?: number;
   /** Each job stops after this many words until SIGUSR2 comes. */
   pauseAtWord?: number;
   /** The process kills itself after this many words. */
@@ -98,6 +109,7 @@ async function generate(request: InferenceRequest, jobId: string, send: (event: 
   for (let i = 0; i < count; i++) {
     if (script.pauseAtWord === i) await pause(signal);
     if (script.crashAtWord === i) process.kill(process.pid, 'SIGKILL');
+    if (script.trickleMs) await sleep(clock, script.trickleMs, signal);
     signal.throwIfAborted();
     send({ type: 'token', t: words[i] ?? '', i, ids: [i] });
   }

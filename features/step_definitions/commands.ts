@@ -13,6 +13,14 @@ When(/^I run `(.+)`$/, async function (this: RbeeWorld, line: string) {
   await this.startCommand(line).waitForExit();
 });
 
+When(
+  /^I run `(.+)` for at most (\d+) s$/,
+  { timeout: 300_000 },
+  async function (this: RbeeWorld, line: string, s: string) {
+    await this.startCommand(line).waitForExit(Number(s) * 1000);
+  },
+);
+
 When(/^I start `([^`]+)`$/, function (this: RbeeWorld, line: string) {
   this.startCommand(line);
 });
@@ -122,6 +130,10 @@ Then('{word} shows {string}', function (this: RbeeWorld, output: 'stdout' | 'std
 
 Then('stderr does not show {string}', function (this: RbeeWorld, text: string) {
   assert.doesNotMatch(this.last.text.stderr, toPattern(this, text));
+});
+
+Then('stdout does not show {string}', function (this: RbeeWorld, text: string) {
+  assert.doesNotMatch(this.last.text.stdout, toPattern(this, text));
 });
 
 Then('stdout comes to show {string}', async function (this: RbeeWorld, text: string) {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { Given, Then, When } from '@cucumber/cucumber';
-import { findProcessesOf, isPortFree } from '../support/leaks.js';
+import { findProcessesOf, isPortFree, parentOf } from '../support/leaks.js';
 import type { Program } from '../support/program.js';
 import { waitUntil } from '../support/wait.js';
 import { PROJECT, type RbeeWorld } from '../support/world.js';
@@ -40,6 +40,12 @@ Given("another program answers on the queen's port", async function (this: RbeeW
   this.onClose(() => new Promise((resolve) => server.close(resolve).closeAllConnections()));
 });
 
+When('the queen gets {word}', async function (this: RbeeWorld, signal: NodeJS.Signals) {
+  const queen = daemon(this, 'queen');
+  queen.kill(signal);
+  await queen.waitForExit(45_000);
+});
+
 When('the hive is restarted', async function (this: RbeeWorld) {
   const hive = daemon(this, 'hive');
   hive.kill('SIGTERM');
@@ -74,15 +80,15 @@ Then('the {word} still runs', async function (this: RbeeWorld, name: string) {
 });
 
 Then('no {word} is running', async function (this: RbeeWorld, name: string) {
-  assert(await isPortFree(name === 'queen' ? this.ports.queen : this.ports.hive), `a ${name} holds its port`);
+  assert(await isPortFree(name === 'queen' ? this.ports.queen : this.hivePort), `a ${name} holds its port`);
 });
 
 Then('no process is left', async function (this: RbeeWorld) {
-  let left = findProcessesOf(this.home);
+  let left = this.findProcesses();
   // The last process to end may be seen for a moment after the one that waited for it.
   await waitUntil(
     () => {
-      left = findProcessesOf(this.home);
+      left = this.findProcesses();
       return left.length === 0;
     },
     () => `processes are left: ${JSON.stringify(left)}`,
@@ -91,7 +97,7 @@ Then('no process is left', async function (this: RbeeWorld) {
 });
 
 Then('no further daemon was started', function (this: RbeeWorld) {
-  const running = findProcessesOf(this.home).map(({ command }) => command);
+  const running = this.findProcesses().map(({ command }) => command);
   assert.equal(running.filter((command) => command.includes('queen-rbee.js')).length, 1, running.join('\n'));
   assert.equal(running.filter((command) => command.includes('rbee-hive.js')).length, 1, running.join('\n'));
 });
@@ -118,13 +124,4 @@ function daemon(world: RbeeWorld, name: string): Program {
   const program = world.notes.get(name);
   assert(program, `the scenario has started no ${name}`);
   return program as Program;
-}
-
-function parentOf(pid: number): number | undefined {
-  try {
-    return Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
 }

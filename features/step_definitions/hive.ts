@@ -7,7 +7,6 @@ import { type DataTable, Given, Then, When } from '@cucumber/cucumber';
 import type { GgufFacts, Model, SpawnAnswer, Worker } from '@rbee/protocol';
 import { OpenStream } from '../support/event-stream.js';
 import { assertHas, has } from '../support/expect.js';
-import { findProcessesOf } from '../support/leaks.js';
 import { waitUntil } from '../support/wait.js';
 import type { RbeeWorld } from '../support/world.js';
 
@@ -33,7 +32,7 @@ Given('the only slot is taken by somebody else', async function (this: RbeeWorld
 });
 
 Given("I watch the hive's events", async function (this: RbeeWorld) {
-  const opened = await OpenStream.open(`${this.hiveUrl}/v1/events`);
+  const opened = await OpenStream.open(`${this.hiveUrl}/v1/events`, { headers: this.hiveHeaders });
   await opened.waitFor((event) => event.type === 'snapshot', 'the snapshot');
   this.notes.set('hive events', opened);
   this.onClose(async () => opened.close());
@@ -61,7 +60,7 @@ When('I ask the hive for a worker:', async function (this: RbeeWorld, body: stri
 });
 
 When("I post to the hive's {word}:", async function (this: RbeeWorld, path: string, body: string) {
-  const response = await fetch(this.hiveUrl + path, { method: 'POST', body: this.fill(body) });
+  const response = await this.askHive(path, { method: 'POST', body: this.fill(body) });
   this.notes.set('answer', { status: response.status, body: await response.json() });
 });
 
@@ -71,11 +70,11 @@ Then('the answer is {int}', function (this: RbeeWorld, status: number) {
 });
 
 Then(/^GET (\S+) of the hive answers exactly (.+)$/, async function (this: RbeeWorld, path: string, body: string) {
-  assert.equal(await (await fetch(this.hiveUrl + path)).text(), body);
+  assert.equal(await (await this.askHive(path)).text(), body);
 });
 
 Then(/^GET (\S+) of the hive answers at least:$/, async function (this: RbeeWorld, path: string, expected: string) {
-  const response = await fetch(this.hiveUrl + path);
+  const response = await this.askHive(path);
   assert.equal(response.status, 200);
   assertHas(await response.json(), JSON.parse(expected), path);
 });
@@ -147,7 +146,7 @@ Then('the worker runs with UV_THREADPOOL_SIZE=1', async function (this: RbeeWorl
 
 Then("the worker's process is gone", async function (this: RbeeWorld) {
   await waitUntil(
-    () => !findProcessesOf(this.home).some(({ command }) => command.includes(String(this.notes.get('worker')))),
+    () => !this.findProcesses().some(({ command }) => command.includes(String(this.notes.get('worker')))),
     () => 'the process of the worker still runs',
   );
 });
@@ -207,7 +206,7 @@ Then(
 );
 
 async function spawn(world: RbeeWorld, body: object): Promise<SpawnAnswer> {
-  const response = await fetch(`${world.hiveUrl}/v1/workers/spawn`, { method: 'POST', body: JSON.stringify(body) });
+  const response = await world.askHive('/v1/workers/spawn', { method: 'POST', body: JSON.stringify(body) });
   const answer = (await response.json()) as SpawnAnswer;
   assert.equal(response.status, 200, JSON.stringify(answer));
   world.notes.set('spawn answer', answer).set('worker', answer.worker_id).set('worker url', answer.url);
@@ -220,7 +219,7 @@ function spawnAnswer(world: RbeeWorld): SpawnAnswer {
 }
 
 async function listWorkers(world: RbeeWorld): Promise<Worker[]> {
-  const response = await fetch(`${world.hiveUrl}/v1/workers/list`);
+  const response = await world.askHive('/v1/workers/list');
   return ((await response.json()) as { workers: Worker[] }).workers;
 }
 
@@ -250,7 +249,7 @@ async function workerPid(world: RbeeWorld): Promise<number> {
 }
 
 async function findModel(world: RbeeWorld, ref: string): Promise<Model> {
-  const response = await fetch(`${world.hiveUrl}/v1/models/list`);
+  const response = await world.askHive('/v1/models/list');
   const { models } = (await response.json()) as { models: Model[] };
   const model = models.find(({ model_ref }) => model_ref === ref);
   assert(model, `${ref} is not in the catalog: ${models.map(({ model_ref }) => model_ref).join(', ')}`);

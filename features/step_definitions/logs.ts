@@ -3,7 +3,6 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Then } from '@cucumber/cucumber';
 import type { OpenStream } from '../support/event-stream.js';
-import { findProcessesOf } from '../support/leaks.js';
 import { waitUntil } from '../support/wait.js';
 import type { RbeeWorld } from '../support/world.js';
 
@@ -32,8 +31,8 @@ Then("the stream's correlation id is in the logs of queen, hive and worker", asy
 });
 
 Then('the key of the worker is in no log and in no process list', async function (this: RbeeWorld) {
-  const { workers } = (await (await fetch(`${this.hiveUrl}/v1/workers/list`)).json()) as { workers: { id: string }[] };
-  const { api_key } = (await (await fetch(`${this.hiveUrl}/v1/workers/${workers[0]?.id}`)).json()) as {
+  const { workers } = (await (await this.askHive('/v1/workers/list')).json()) as { workers: { id: string }[] };
+  const { api_key } = (await (await this.askHive(`/v1/workers/${workers[0]?.id}`)).json()) as {
     api_key: string;
   };
   assert(api_key.length >= 32);
@@ -41,5 +40,5 @@ Then('the key of the worker is in no log and in no process list', async function
   const logs = readdirSync(folder);
   assert(logs.length >= 3, logs.join(', '));
   for (const name of logs) assert(!readFileSync(join(folder, name), 'utf8').includes(api_key), `the key is in ${name}`);
-  for (const { command } of findProcessesOf(this.home)) assert(!command.includes(api_key), 'the key is in a command');
+  for (const { command } of this.findProcesses()) assert(!command.includes(api_key), 'the key is in a command');
 });

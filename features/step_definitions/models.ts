@@ -64,7 +64,7 @@ Given(
 );
 
 function modelPath(world: RbeeWorld, name: string): string {
-  const folder = join(world.home, '.local/share/rbee/models');
+  const folder = join(world.hiveHome, '.local/share/rbee/models');
   mkdirSync(folder, { recursive: true });
   return join(folder, name);
 }

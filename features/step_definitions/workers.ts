@@ -5,7 +5,6 @@ import { type DataTable, Then, When } from '@cucumber/cucumber';
 import type { Worker } from '@rbee/protocol';
 import { OpenStream } from '../support/event-stream.js';
 import { assertHas } from '../support/expect.js';
-import { findProcessesOf } from '../support/leaks.js';
 import { waitUntil } from '../support/wait.js';
 import type { RbeeWorld } from '../support/world.js';
 
@@ -90,7 +89,7 @@ Then('the worker has all its slots free and is idle', async function (this: Rbee
 
 Then('the log of the worker shows {string}', async function (this: RbeeWorld, text: string) {
   const { id } = await findWorker(this);
-  const log = join(this.home, `.rbee/logs/worker-${id.replace(/^worker-/, '')}.log`);
+  const log = join(this.hiveHome, `.rbee/logs/worker-${id.replace(/^worker-/, '')}.log`);
   await waitUntil(
     () => readFileSync(log, 'utf8').includes(text),
     () => `${log} does not show ${text}`,
@@ -112,15 +111,15 @@ Then(
 );
 
 function signalWorkers(world: RbeeWorld, signal: NodeJS.Signals): void {
-  const workers = findProcessesOf(world.home).filter(({ command }) => command.includes('--worker-id'));
+  const workers = world.findProcesses().filter(({ command }) => command.includes('--worker-id'));
   assert(workers.length > 0, 'no worker runs');
   for (const { pid } of workers) process.kill(pid, signal);
 }
 
 async function findWorker(world: RbeeWorld): Promise<Worker & { api_key: string }> {
-  const { workers } = (await (await fetch(`${world.hiveUrl}/v1/workers/list`)).json()) as { workers: Worker[] };
+  const { workers } = (await (await world.askHive('/v1/workers/list')).json()) as { workers: Worker[] };
   assert.equal(workers.length, 1, JSON.stringify(workers));
-  return (await (await fetch(`${world.hiveUrl}/v1/workers/${workers[0]?.id}`)).json()) as Worker & { api_key: string };
+  return (await (await world.askHive(`/v1/workers/${workers[0]?.id}`)).json()) as Worker & { api_key: string };
 }
 
 async function openProgress(world: RbeeWorld, url: string): Promise<OpenStream> {

@@ -1,13 +1,25 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setWorldConstructor, World } from '@cucumber/cucumber';
 import { splitCommandLine } from './command-line.js';
-import { findProcessesOf, isPortFree } from './leaks.js';
-import { type Ports, takePorts } from './ports.js';
+import { type FoundProcess, findProcessesOf, isPortFree } from './leaks.js';
+import type { Network } from './network.js';
+import { PORTS_PER_SCENARIO, type Ports, takePorts } from './ports.js';
 import { Program } from './program.js';
+import { makeKey, SshNode } from './ssh-node.js';
 import { waitUntil } from './wait.js';
 
 export const PROJECT = resolve(import.meta.dirname, '../..');
@@ -23,7 +35,7 @@ const LAUNCHERS: Record<string, string> = {
 /** One scenario: a home folder, ports and processes of its own. */
 export class RbeeWorld extends World {
   home = '';
-  ports: Ports = { queen: 0, hive: 0, workers: 0 };
+  ports: Ports = { queen: 0, hive: 0, workers: 0, ssh: 0, remoteHive: 0, remoteWorkers: 0 };
   variables: Record<string, string> = {};
   programs: Program[] = [];
   /** Set by a scenario that starts its programs as another user. */
@@ -32,6 +44,9 @@ export class RbeeWorld extends World {
   notes = new Map<string, unknown>();
   /** Where the launchers are started from. */
   project = PROJECT;
+  /** Set by a scenario whose two machines have networks of their own; programs run on the queen's side then. */
+  network: Network | undefined;
+  #machine: SshNode | undefined;
   #folder = '';
   #closers: (() => Promise<unknown>)[] = [];
 
@@ -85,9 +100,10 @@ export class RbeeWorld extends World {
     args: readonly string[],
     options: { input?: string; variables?: Record<string, string> } = {},
   ): Program {
+    const [command = '', ...words] = [...(this.network?.through('queen') ?? []), process.execPath, ...script, ...args];
     const program = new Program({
-      command: process.execPath,
-      args: [...script, ...args],
+      command,
+      args: words,
       variables: { ...this.variables, ...options.variables },
       cwd: this.home,
       input: options.input,
@@ -103,9 +119,42 @@ export class RbeeWorld extends World {
     return this.start(name, args, options);
   }
 
-  /** Replaces `<home>`, `<project>`, `<queen port>` and noted names in a text of a scenario. */
+  /** Starts the machine that the scenario reaches over SSH with the key `~/.ssh/id_ed25519`. */
+  async startMachine(): Promise<SshNode> {
+    this.#machine = await SshNode.start({
+      folder: this.makeFolder('machine'),
+      host: this.network?.addresses.node ?? '127.0.0.1',
+      port: this.ports.ssh,
+      hivePort: this.ports.remoteHive,
+      workerPort: this.ports.remoteWorkers,
+      variables: this.variables,
+      through: this.network?.through('node'),
+    });
+    const key = join(this.home, '.ssh/id_ed25519');
+    makeKey(key);
+    this.#machine.letIn(`${key}.pub`);
+    return this.#machine;
+  }
+
+  /** The machine that the scenario reaches over SSH. */
+  get machine(): SshNode {
+    assert(this.#machine, 'the scenario has no machine that is reached over SSH');
+    return this.#machine;
+  }
+
+  /** A new folder beside the home folder, which is removed with the scenario. */
+  makeFolder(name: string): string {
+    const folder = join(this.#folder, name);
+    mkdirSync(folder, { recursive: true });
+    return folder;
+  }
+
+  /**
+   * Replaces `<home>`, `<project>`, `<queen port>` and noted names in a text of a scenario; and, where there is a machine
+   * over SSH, `<its home>`, `<its hive port>` and the like, and `<its address>`, which is the flags that tell how to reach it.
+   */
   fill(text: string): string {
-    return text
+    return this.#fillMachine(text)
       .replaceAll('<home>', this.home)
       .replaceAll('<project>', PROJECT)
       .replaceAll('<queen port>', String(this.ports.queen))
@@ -115,12 +164,49 @@ export class RbeeWorld extends World {
       .replace(/<noted ([^>]+)>/g, (_match, name: string) => String(this.notes.get(name)));
   }
 
+  #fillMachine(text: string): string {
+    const machine = this.#machine;
+    if (!machine) return text;
+    const { host, port, user } = machine;
+    const address = `--ssh-host ${host} --ssh-port ${port} --ssh-user ${user} --ssh-key ~/.ssh/id_ed25519`;
+    return text
+      .replaceAll('<its address>', address)
+      .replaceAll('<its host>', host)
+      .replaceAll('<its SSH port>', String(port))
+      .replaceAll('<its user>', user)
+      .replaceAll('<its home>', machine.home)
+      .replaceAll('<its hive port>', String(machine.hivePort))
+      .replaceAll('<its first worker port>', String(machine.workerPort))
+      .replaceAll('<its fingerprint>', machine.fingerprint);
+  }
+
   get queenUrl(): string {
     return `http://127.0.0.1:${this.ports.queen}`;
   }
 
+  /** Port of the hive that the scenario is about: the one of the machine over SSH, where there is one. */
+  get hivePort(): number {
+    return this.#machine?.hivePort ?? this.ports.hive;
+  }
+
+  /** Home folder that this hive runs with. */
+  get hiveHome(): string {
+    return this.#machine?.home ?? this.home;
+  }
+
   get hiveUrl(): string {
-    return `http://127.0.0.1:${this.ports.hive}`;
+    return `http://127.0.0.1:${this.hivePort}`;
+  }
+
+  /** What this hive wants to see of its callers. A key file is made when a queen comes to the machine over SSH. */
+  get hiveHeaders(): Record<string, string> {
+    const file = join(this.hiveHome, '.rbee/secrets/hive.token');
+    return existsSync(file) ? { Authorization: `Bearer ${readFileSync(file, 'utf8').trim()}` } : {};
+  }
+
+  /** Sends a request to this hive. */
+  askHive(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(this.hiveUrl + path, { ...init, headers: this.hiveHeaders });
   }
 
   /** The program that was started last. */
@@ -165,34 +251,46 @@ export class RbeeWorld extends World {
   /** Ends what the scenario started and fails when anything of it is left behind. */
   async close(): Promise<void> {
     for (const closer of this.#closers) await closer();
+    await this.#machine?.makeReachable();
     const daemons = this.programs.filter((program) => program.running);
     for (const program of daemons) program.kill('SIGTERM');
     await Promise.all(daemons.map((program) => program.waitForExit(45_000)));
+    await this.#machine?.stopServer();
     const left = await this.#waitForProcesses();
     for (const { pid } of left) process.kill(pid, 'SIGKILL');
+    this.network?.remove();
     const held: number[] = [];
-    for (let port = this.ports.queen; port < this.ports.queen + 20; port++)
+    for (let port = this.ports.queen; port < this.ports.queen + PORTS_PER_SCENARIO; port++)
       if (!(await isPortFree(port))) held.push(port);
-    const files = readdirSync(join(this.home, 'tmp')).filter((name) => !this.#isExpected(name));
+    const files = this.#homes.flatMap((home) => readdirSync(join(home, 'tmp'))).filter((name) => !isExpected(name));
     rmSync(this.#folder, { recursive: true, force: true });
     assert.deepEqual(left, [], 'processes were left behind');
     assert.deepEqual(held, [], 'ports are still held');
     assert.deepEqual(files, [], 'temporary files were left behind');
   }
 
-  #isExpected(name: string): boolean {
-    // Partial results are meant to be found by the user; node keeps its compile cache in the temporary folder.
-    return name.startsWith('rbee-partial-') || name === 'node-compile-cache' || name.startsWith('tsx-');
+  get #homes(): string[] {
+    return this.#machine ? [this.home, this.#machine.home] : [this.home];
   }
 
-  async #waitForProcesses() {
+  /** Every process of the scenario, on both of its machines. */
+  findProcesses(): FoundProcess[] {
+    return this.#homes.flatMap(findProcessesOf);
+  }
+
+  async #waitForProcesses(): Promise<FoundProcess[]> {
     const end = performance.now() + 5_000;
     for (;;) {
-      const left = findProcessesOf(this.home);
+      const left = this.findProcesses();
       if (left.length === 0 || performance.now() > end) return left;
       await new Promise((settle) => setTimeout(settle, 50));
     }
   }
+}
+
+function isExpected(name: string): boolean {
+  // Partial results are meant to be found by the user; node keeps its compile cache in the temporary folder.
+  return name.startsWith('rbee-partial-') || name === 'node-compile-cache' || name.startsWith('tsx-');
 }
 
 setWorldConstructor(RbeeWorld);

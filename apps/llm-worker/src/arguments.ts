@@ -18,6 +18,7 @@ Options:
       --callback-url <url>    hive to report to; empty for none (default)
       --api-key-file <file>   file with the key that callers need (mode 0600)
       --api-key <key>         the key itself; every user of the machine can see it, so prefer the file
+      --self-test             load the engine for the CPU, print one line of JSON about it, and end
       --version               print the version
   -h, --help                  print this help
 
@@ -29,7 +30,7 @@ Example:
 
 /** What the command line asks for. */
 export type Invocation =
-  | { readonly kind: 'help' | 'version' }
+  | { readonly kind: 'help' | 'version' | 'self_test' }
   | { readonly kind: 'usage_error'; readonly message: string }
   | { readonly kind: 'run'; readonly flags: SettingFlags };
 
@@ -58,9 +59,10 @@ export function readArguments(args: readonly string[]): Invocation {
     if (!code?.startsWith('ERR_PARSE_ARGS')) throw error;
     return { kind: 'usage_error', message: message.split('. ')[0] ?? message };
   }
-  const { help, version, ...texts } = parsed;
+  const { help, version, 'self-test': selfTest, ...texts } = parsed;
   if (help) return { kind: 'help' };
   if (version) return { kind: 'version' };
+  if (selfTest) return { kind: 'self_test' };
   const flags = Object.entries(texts).map(([name, value]) => [toCamelCase(name), value]);
   return { kind: 'run', flags: Object.fromEntries(flags) as SettingFlags };
 }
@@ -70,7 +72,12 @@ function parse(args: readonly string[]) {
   const { values } = parseArgs({
     args: [...args],
     strict: true,
-    options: { ...texts, version: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      ...texts,
+      'self-test': { type: 'boolean' },
+      version: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
   });
   return values;
 }

@@ -76,6 +76,11 @@ describe('llm-worker-rbee', () => {
     expect(outcome).toEqual({ code, stdout: expect.stringMatching(stdout), stderr: expect.stringMatching(stderr) });
   });
 
+  it('tests its engine and says in one line what came of it', async () => {
+    const { code, stdout } = await start(['--self-test']).ended;
+    expect([code, JSON.parse(stdout)]).toEqual([0, { ok: true, message: expect.stringMatching(/^node-llama-cpp \d/) }]);
+  });
+
   it('ends with 1 and the next step when its port is taken', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -11,6 +11,7 @@ import { WorkerApp } from './app.js';
 import { readArguments, USAGE } from './arguments.js';
 import { readSettings, type SettingFlags, type WorkerSettings } from './config.js';
 import { PipeWriter } from './pipe-writer.js';
+import { testEngine } from './self-test.js';
 
 const USAGE_ERROR = 2;
 
@@ -23,6 +24,11 @@ async function main(environment: Environment): Promise<number> {
     case 'version':
       environment.stdout.write(`llm-worker-rbee ${VERSION}\n`);
       return 0;
+    case 'self_test': {
+      const result = await testEngine(environment.clock);
+      environment.stdout.write(`${JSON.stringify(result)}\n`);
+      return result.ok ? 0 : 1;
+    }
     case 'usage_error':
       environment.stderr.write(
         `[llm-worker-rbee] Error: ${invocation.message}\n\nUsage: llm-worker-rbee [options]\nHelp:  llm-worker-rbee --help\n`,

@@ -17,6 +17,7 @@ import type { HiveCommand } from './link/hive-process.js';
 import { LocalLink } from './link/local-link.js';
 import { LiveNode } from './node/live-node.js';
 import { Nodes } from './node/nodes.js';
+import { openRegisteredNodes } from './node/registered-nodes.js';
 import { queenHandlers } from './routes.js';
 import { RunningTasks } from './task/running-tasks.js';
 import { TaskRunner } from './task/task-runner.js';
@@ -29,6 +30,9 @@ export interface QueenParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly pid: number;
+  /** Home folder and name of the user that the queen runs as. */
+  readonly home: string;
+  readonly user: string;
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** Program that runs a hive, and the arguments in front of the hive's own. */
   readonly hiveProgram: { readonly command: string; readonly args: readonly string[] };
@@ -55,8 +59,10 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
   const hiveKey = settings.hiveTokenFile === undefined ? undefined : readSecretFile(settings.hiveTokenFile);
   const { hivePort } = settings;
   const link = new LocalLink({ clock, log, timeouts, hivePort, hiveKey, hiveCommand: toHiveCommand(parts) });
-  const local = new LiveNode({ link, log, timeouts, onChange: () => slots.settle() });
-  const nodes = new Nodes([local], log);
+  const onChange = () => slots.settle();
+  const local = new LiveNode({ link, log, timeouts, variables, onChange });
+  const nodes = new Nodes(local, log);
+  const registered = await openRegisteredNodes({ ...parts, nodes, onChange });
   const slots = new WorkerSlots({
     clock,
     queueLength: settings.queueLength,
@@ -75,13 +81,25 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
     tasksRunning: () => running.size,
     onUnused: () => end('the last client has gone'),
   });
-  const handlers = queenHandlers({ clock, timeouts, log, pid, ephemeral, nodes, running, runner, leases });
+  const handlers = queenHandlers({
+    ...registered.routes,
+    clock,
+    timeouts,
+    log,
+    pid,
+    ephemeral,
+    nodes,
+    running,
+    runner,
+    leases,
+  });
   const app = serve(queenRoutes, handlers, { clock, log, key, bodyLimit: settings.bodyBytes });
 
   const releasers = new Releasers(log);
   const narrate = createNarrator({ service: 'queen-rbee', clock, log, deliver: () => undefined });
-  releasers.add('connections', () => link.close());
-  releasers.add('hive', () => link.releaseHive(narrate));
+  releasers.add('node registry', () => registered.close());
+  releasers.add('connections', () => allSettled(nodes.all().map((node) => node.link.close())));
+  releasers.add('hives', () => allSettled(nodes.all().map((node) => node.stopHive(narrate))));
   releasers.add('nodes', () => nodes.close());
   releasers.add('leases', () => leases.close('the queen is shutting down'));
   releasers.add('worker starts', () => {
@@ -122,6 +140,12 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
     });
   }
   return { url: listening.url, port: listening.port, stop, ended };
+}
+
+/** Waits for all of them; then throws the first failure, if there is one. */
+async function allSettled(works: readonly Promise<unknown>[]): Promise<void> {
+  await Promise.allSettled(works);
+  await Promise.all(works);
 }
 
 /** Slots of a worker for new jobs: none while it cannot take any, `undefined` when it never will again. */

@@ -8,6 +8,7 @@ Runs the orchestrator: takes tasks, places them on workers and passes the tokens
 Options:
       --host <address>     address to listen on (default 127.0.0.1)
   -p, --port <port>        port to listen on (default 8080, or RBEE_QUEEN_PORT)
+  -d, --database <file>    node registry (default ~/.rbee/beehives.db)
   -c, --config <file>      configuration file (default ~/.config/rbee/config.toml)
       --ephemeral          end with the last client and task
       --keep-alive <time>  with --ephemeral: stay this long after the last client, for example 10m (default 0)
@@ -39,8 +40,8 @@ export function readArguments(args: readonly string[]): Invocation {
   if (values.version) return { kind: 'version' };
   const unknown = positionals[0] === 'daemon' ? positionals[1] : positionals[0];
   if (unknown !== undefined) return { kind: 'usage_error', message: `Unknown command '${unknown}'` };
-  const { host, port, config, ephemeral } = values;
-  return { kind: 'run', flags: { host, port, config, ephemeral, keepAlive: values['keep-alive'] } };
+  const { host, port, database, config, ephemeral } = values;
+  return { kind: 'run', flags: { host, port, database, config, ephemeral, keepAlive: values['keep-alive'] } };
 }
 
 function parse(args: readonly string[]) {
@@ -51,6 +52,7 @@ function parse(args: readonly string[]) {
     options: {
       host: { type: 'string' },
       port: { type: 'string', short: 'p' },
+      database: { type: 'string', short: 'd' },
       config: { type: 'string', short: 'c' },
       ephemeral: { type: 'boolean' },
       'keep-alive': { type: 'string' },

@@ -44,6 +44,21 @@ const settingTable = {
   }),
   /** Port of the hive of this machine. */
   hivePort: setting<number>({ schema: settingSchema.port, default: 9200, env: ['RBEE_HIVE_PORT', 'RBEE_POOL_PORT'] }),
+  /** Node registry; empty: `~/.rbee/beehives.db`. */
+  database: setting<string>({
+    schema: settingSchema.text,
+    default: '',
+    env: ['RBEE_QUEEN_DATABASE'],
+    file: 'queen.database',
+  }),
+  /** Program that is run on nodes in place of the hive's own launcher. */
+  remoteBinaryPath: setting<string>({ schema: settingSchema.text, default: '', file: 'remote.binary_path' }),
+  /** Checkout on nodes that `setup install` uses in place of the one in the install path. */
+  remoteGitRepoDir: setting<string>({ schema: settingSchema.text, default: '', file: 'remote.git_repo_dir' }),
+  /** Simulate SSH, for tests: a host whose name contains "unreachable" fails, every other one is this machine. */
+  mockSsh: setting<boolean>({ schema: settingSchema.flag, default: false, env: ['MOCK_SSH'] }),
+  /** Hive of every node while SSH is simulated; empty: the hive port of this machine. */
+  mockHiveUrl: setting<string>({ schema: settingSchema.text, default: '', env: ['MOCK_HIVE_URL'] }),
   /** Folder of the log files; empty: `~/.rbee/logs`. */
   logDir: setting<string>({ schema: settingSchema.text, default: '', env: ['RBEE_LOG_DIR'], file: 'paths.log_dir' }),
   logLevel: setting<LogLevel>({ schema: settingSchema.logLevel, default: 'info', env: ['RBEE_LOG_LEVEL'] }),
@@ -66,14 +81,27 @@ const settingTable = {
 };
 
 /** Sections of the common configuration file that other rbee processes read, and keys of the queen's that only clients read. */
-const FOREIGN_KEYS = ['pool.*', 'paths.*', 'remote.*', 'auth.*', 'audit.*', 'limits.*', 'metrics.*', 'queen.url'];
+const FOREIGN_KEYS = ['pool.*', 'paths.*', 'auth.*', 'audit.*', 'limits.*', 'metrics.*', 'queen.url'];
 
 export interface QueenSettings
   extends Omit<
     ValuesOf<typeof settingTable>,
-    keyof typeof timeoutSettings | 'logDir' | 'apiTokenFile' | 'hiveTokenFile'
+    | keyof typeof timeoutSettings
+    | 'logDir'
+    | 'database'
+    | 'apiTokenFile'
+    | 'hiveTokenFile'
+    | 'remoteBinaryPath'
+    | 'remoteGitRepoDir'
+    | 'mockSsh'
+    | 'mockHiveUrl'
   > {
   readonly logDir: string;
+  readonly database: string;
+  readonly remoteBinaryPath: string | undefined;
+  readonly remoteGitRepoDir: string | undefined;
+  /** Address of the hive that stands for every node's while SSH is simulated; `undefined`: SSH is real. */
+  readonly mockHiveUrl: string | undefined;
   readonly apiTokenFile: string | undefined;
   readonly hiveTokenFile: string | undefined;
   readonly timeouts: Timeouts;
@@ -86,6 +114,7 @@ export interface SettingFlags {
   readonly host?: string | undefined;
   readonly port?: string | undefined;
   readonly config?: string | undefined;
+  readonly database?: string | undefined;
   readonly ephemeral?: boolean | undefined;
   readonly keepAlive?: string | undefined;
 }
@@ -95,11 +124,19 @@ export function readSettings(environment: Environment, { config, ...flags }: Set
   const { variables } = environment;
   const file = readConfig(environment, config ?? (variables.RBEE_CONFIG || undefined));
   const { values } = resolveSettings(settingTable, { flags, variables, ...(file ? { file } : {}) }, FOREIGN_KEYS);
-  const { logDir, apiTokenFile, hiveTokenFile, ...rest } = values;
+  const { logDir, database, apiTokenFile, hiveTokenFile, remoteBinaryPath, remoteGitRepoDir, mockSsh, ...others } =
+    values;
+  const { mockHiveUrl, ...rest } = others;
+  const paths = userPaths(environment);
   const timeouts = Object.fromEntries(Object.keys(timeoutSettings).map((name) => [name, rest[name as keyof Timeouts]]));
   const settings: QueenSettings = {
     ...rest,
-    logDir: logDir || userPaths(environment).logs,
+    logDir: logDir || paths.logs,
+    database: database || paths.registry,
+    remoteBinaryPath: remoteBinaryPath || undefined,
+    remoteGitRepoDir: remoteGitRepoDir || undefined,
+    // Only this machine can reach such a queen: nobody else's nodes are simulated by mistake.
+    mockHiveUrl: mockSsh && isLoopback(values.host) ? mockHiveUrl || `http://127.0.0.1:${values.hivePort}` : undefined,
     apiTokenFile: apiTokenFile || undefined,
     hiveTokenFile: hiveTokenFile || apiTokenFile || undefined,
     timeouts: Object.freeze(timeouts) as Timeouts,
@@ -132,8 +169,12 @@ function toConfigFileError(name: string, cause: unknown): RbeeError {
   });
 }
 
+function isLoopback(host: string): boolean {
+  return /^(localhost|127(\.\d+){3}|::1)$/.test(host);
+}
+
 function refuseOpenAddress({ host, apiTokenFile }: QueenSettings): void {
-  if (apiTokenFile !== undefined || /^(localhost|127(\.\d+){3}|::1)$/.test(host)) return;
+  if (apiTokenFile !== undefined || isLoopback(host)) return;
   throw new RbeeError('CONFIG_INVALID', `${host} can be reached from other machines, and no key is configured`, {
     details: { host },
     suggestion: 'set auth.api_token_file to a file with a key (chmod 600), or listen on 127.0.0.1',

@@ -1,5 +1,5 @@
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import {
   createLogger,
   type Environment,
@@ -13,6 +13,7 @@ import { isRbeeError, RbeeError, VERSION } from '@rbee/protocol';
 import { startQueen } from './app.js';
 import { readArguments, USAGE } from './arguments.js';
 import { readSettings, type SettingFlags } from './config.js';
+import { INSTALLATION } from './installation.js';
 
 /** Time for a shutdown beyond the waiting for hives: cancelled tasks and open answers. */
 const SHUTDOWN_MARGIN_MS = 10_000;
@@ -46,9 +47,11 @@ async function run(environment: Environment, flags: SettingFlags): Promise<numbe
   const destinations = settings.silent ? [file] : [terminalLog(stderr), file];
   const log = createLogger({ service: 'queen-rbee', level: settings.logLevel, destinations });
   try {
-    const hiveLauncher = fileURLToPath(new URL('../../rbee-hive/bin/rbee-hive.js', import.meta.url));
+    const hiveLauncher = join(INSTALLATION, 'apps/rbee-hive/bin/rbee-hive.js');
     const hiveProgram = { command: process.execPath, args: [hiveLauncher] };
-    const queen = await startQueen({ settings, clock, log, pid: process.pid, variables, hiveProgram });
+    const { home } = environment;
+    const user = userInfo().username;
+    const queen = await startQueen({ settings, clock, log, pid: process.pid, home, user, variables, hiveProgram });
     // Standard output may be a file on a disk that is full.
     stdout.on('error', (error) => log.warn({ error }, 'standard output cannot be written'));
     log.info({ url: queen.url, version: VERSION, pid: process.pid, ephemeral: settings.ephemeral }, 'listening');

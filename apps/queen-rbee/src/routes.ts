@@ -14,12 +14,13 @@ import type { Leases } from './lease/leases.js';
 import { checkCallerVersion } from './node/check-version.js';
 import type { LiveNode } from './node/live-node.js';
 import type { Nodes } from './node/nodes.js';
+import { type NodeRouteParts, nodeHandlers } from './node-routes.js';
 import type { RunningTasks } from './task/running-tasks.js';
 import { Task } from './task/task.js';
 import { CollectedOutput, StreamedOutput } from './task/task-output.js';
 import type { TaskRunner } from './task/task-runner.js';
 
-export interface RouteParts {
+export interface RouteParts extends Omit<NodeRouteParts, 'clock' | 'nodes'> {
   readonly clock: Clock;
   readonly timeouts: Timeouts;
   readonly log: Logger;
@@ -35,6 +36,7 @@ export interface RouteParts {
 export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
   const { clock, timeouts, log, pid, ephemeral, nodes, running, runner, leases } = parts;
   return {
+    ...nodeHandlers(parts),
     health: async () => ({ status: 'ok', version: VERSION, pid }),
 
     async runTask(call, stream) {
@@ -56,7 +58,7 @@ export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
       });
       running.add(task);
       try {
-        runner.admit(task);
+        await runner.admit(task);
         const headers = { 'X-Request-Id': id };
         const output = request.stream
           ? new StreamedOutput(stream, { hold: !call.acceptsEventStream, headers, log: task.log })
@@ -106,6 +108,7 @@ export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
     async logs(call, stream) {
       const { node: name, follow, lines, worker_id } = call.query;
       const node = nodes.get(name);
+      await node.link.reach(() => undefined, call.signal);
       if (!(await node.link.findHive(call.signal))) throw noHiveRuns(node);
       const { correlationId, signal } = call;
       const body = await callText(node.link.hive, hiveRoutes.logs, {

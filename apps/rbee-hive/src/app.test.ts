@@ -1,7 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { callJson, callStream, callText, identify, isRunning, systemClock, waitUntilGone } from '@rbee/daemon-kit';
+import { ManualClock } from '@rbee/daemon-kit/testing';
 import { type HiveEvent, hiveEventSchema, hiveRoutes } from '@rbee/protocol';
 import { TEST_KEY, TestHive, type TestHiveOptions } from '../test/test-hive.js';
 
@@ -172,6 +174,69 @@ describe('the events', () => {
     await events.until((event) => event.type === 'snapshot');
     await hive.hive.stop('because');
     await expect(events.until((event) => event.type === 'end')).resolves.toEqual({ type: 'end', reason: 'because' });
+  });
+});
+
+describe('a quiet stream of events', () => {
+  it('shows that it lives every 1.5 s, and tells when free memory has changed noticeably', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'rbee-quiet-'));
+    const probeFile = join(folder, 'probe.json');
+    const setFree = (mb: number) =>
+      writeFileSync(probeFile, JSON.stringify({ ram_total_mb: 16_000, ram_available_mb: mb }));
+    setFree(8000);
+    const clock = new ManualClock();
+    const hive = await start({ clock, config: { probeFile } });
+    const response = await fetch(`${hive.hive.url}/v1/events`);
+    const chunks = (response.body ?? []) as AsyncIterable<Uint8Array>;
+    let text = '';
+    const reading = (async () => {
+      for await (const chunk of chunks) text += Buffer.from(chunk);
+    })();
+    const read = async (wanted: RegExp) => {
+      while (!wanted.test(text)) await new Promise((resolve) => setImmediate(resolve));
+    };
+    await read(/"type":"snapshot".*\n\n/);
+    const snapshot = text;
+    await clock.advance(1499);
+    expect(text).toBe(snapshot);
+    await clock.advance(1);
+    await read(/^:/m);
+
+    setFree(7950);
+    await clock.advance(5000);
+    setFree(7900);
+    await clock.advance(5000);
+    await read(/event: resources/);
+    const told = [...text.matchAll(/^data: (\{"type":"resources".*)$/gm)].map(([, data]) => JSON.parse(data ?? ''));
+    expect(told).toMatchObject([{ resources: { ram_available_mb: 7900 } }]);
+    await hive.hive.stop('done');
+    await reading;
+    rmSync(folder, { recursive: true });
+  });
+});
+
+describe('a hive on the network', () => {
+  const reach = async (url: string) => (await fetch(url)).status;
+
+  it('has its workers on the same address, which their URL names', async () => {
+    const { address } = Object.values(networkInterfaces())
+      .flatMap((addresses) => addresses ?? [])
+      .find(({ internal, family }) => !internal && family === 'IPv4') ?? { address: '127.0.0.1' };
+    const hive = await start({ config: { host: address, workerHost: address, apiKey: TEST_KEY } });
+    const { url } = await hive.ready();
+    expect(url).toBe(`http://${address}:${hive.workerPort}`);
+    expect(await hive.workers()).toMatchObject([{ state: 'idle', url }]);
+    expect(await reach(`${url}/v1/health`)).toBeLessThan(500);
+  });
+
+  it('has workers that are reached at any of its addresses, where it listens on all of them', async () => {
+    const hive = await start({ config: { host: '0.0.0.0', workerHost: '0.0.0.0', apiKey: TEST_KEY } });
+    const { url } = await hive.ready();
+    expect(url).toBe(`http://127.0.0.1:${hive.workerPort}`);
+    expect(await hive.workers()).toMatchObject([{ state: 'idle', url }]);
+    // Every address of this network is one of the loopback interface on Linux; elsewhere only the first one.
+    const other = process.platform === 'linux' ? '127.0.0.2' : '127.0.0.1';
+    expect(await reach(`http://${other}:${hive.workerPort}/v1/health`)).toBeLessThan(500);
   });
 });
 

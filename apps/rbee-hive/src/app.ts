@@ -20,8 +20,11 @@ import { CatalogDatabase } from './catalog/catalog-database.js';
 import { ModelCatalog } from './catalog/model-catalog.js';
 import type { HiveConfig } from './config.js';
 import { HiveFeed } from './events/hive-feed.js';
-import { BUNDLED_MODELS_DIR, WORKER_PROGRAM } from './installation.js';
+import { ResourceWatch } from './events/resource-watch.js';
+import { HiveRecords } from './hive-records.js';
+import { INSTALLATION_ROOT, THIS_INSTALLATION } from './installation.js';
 import { LogReader } from './logs/log-reader.js';
+import { toUrl } from './loopback.js';
 import { OwnerWatch } from './owner-watch.js';
 import { writePidFile } from './pid-file.js';
 import { MachineProbe } from './probe/machine-probe.js';
@@ -49,10 +52,6 @@ export interface Hive extends Running {
 }
 
 const SERVICE = 'rbee-hive';
-const THIS_INSTALLATION: HiveInstallation = {
-  workerProgram: { path: WORKER_PROGRAM },
-  bundledModelsDir: BUNDLED_MODELS_DIR,
-};
 /** Calls that say nothing about the queen: workers make them, or anybody may. */
 const NOT_THE_QUEEN: ReadonlySet<string> = new Set(['health', 'workerReady', 'heartbeat']);
 
@@ -103,15 +102,17 @@ async function startHive(
   const feed: HiveFeed = new HiveFeed(randomBytes(4).toString('hex'), async () => {
     const [snapshot, models] = await Promise.all([probe.snapshot(), catalog.list()]);
     const { backends } = snapshot;
-    return {
-      type: 'snapshot',
-      version: VERSION,
-      workers: pool.list(),
-      models,
-      backends: [...backends],
-      resources: toResources(snapshot),
-    };
+    const resources = toResources(snapshot);
+    resourceWatch.told(resources);
+    return { type: 'snapshot', version: VERSION, workers: pool.list(), models, backends: [...backends], resources };
   });
+  const resourceWatch = new ResourceWatch({
+    ...{ clock, log },
+    read: async () => toResources(await probe.quickSnapshot()),
+    isHeard: () => feed.listeners > 0,
+    publish: (resources) => feed.publish({ type: 'resources', resources }),
+  });
+  releasers.add('resource watch', () => resourceWatch.stop());
   const narrate = createNarrator({ service: SERVICE, clock, log, deliver: (event) => feed.publish(event) });
   const database = new CatalogDatabase(config.catalogDb, clock);
   releasers.add('model catalog', () => database.close());
@@ -178,8 +179,10 @@ async function startHive(
   });
   const server = await listen(SERVICE, app, { host: config.host, port: config.port });
   releasers.add('HTTP server', () => server.close());
-  url = `http://${loopbackFor(config.host)}:${server.port}`;
+  url = toUrl(config.host, server.port);
   releasers.add('pid file', writePidFile(join(config.runDir, `${SERVICE}.pid`), self.pid));
+  const records = new HiveRecords(join(config.runDir, 'hives'));
+  releasers.add('hive record', records.write({ ...self, installation: INSTALLATION_ROOT }));
   const stopHealth = clock.every(timeouts.health_poll, () => {
     pool.checkHealth().catch((error: unknown) => log.error({ error }, 'health checks failed'));
   });
@@ -207,10 +210,4 @@ function endingOf(shutDown: (reason: string) => Promise<void>): Running {
       return stopped;
     },
   };
-}
-
-/** Where a worker on this machine reaches a hive that listens on `host`. */
-function loopbackFor(host: string): string {
-  if (host === '0.0.0.0' || host === 'localhost') return '127.0.0.1';
-  return host.includes(':') ? '[::1]' : host;
 }

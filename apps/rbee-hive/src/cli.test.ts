@@ -1,13 +1,11 @@
-import { EventEmitter } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { processEnvironment } from '@rbee/daemon-kit';
-import { runCli } from './cli.js';
+import { freePort } from '../test/hive-program.js';
+import { type CommandOptions, runCommand } from '../test/run-command.js';
 
 let home: string;
 beforeEach(() => {
@@ -15,35 +13,9 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(home, { recursive: true }));
 
-/** Runs a command line with its output captured; `onOutput` hears of each piece of standard output. */
-async function run(args: string[], variables = {}, onOutput: (text: string, signals: EventEmitter) => void = () => {}) {
-  const text = { stdout: '', stderr: '' };
-  const signals = new EventEmitter();
-  const capture = (name: keyof typeof text) =>
-    new Writable({
-      write(chunk, _encoding, done) {
-        text[name] += chunk;
-        if (name === 'stdout') onOutput(text.stdout, signals);
-        done();
-      },
-    }) as unknown as NodeJS.WriteStream;
-  const environment = {
-    ...processEnvironment(),
-    ...{ args, home, cwd: home, variables },
-    stdout: capture('stdout'),
-    stderr: capture('stderr'),
-  };
-  const code = await runCli(environment, signals);
-  return { code, ...text };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+/** Runs a command line; `onOutput` hears of each piece of standard output. */
+const run = (args: string[], variables = {}, onOutput: CommandOptions['onOutput'] = () => {}) =>
+  runCommand(args, { home, cwd: home, variables, onOutput });
 
 describe('runCli', () => {
   it.each([
@@ -53,14 +25,22 @@ describe('runCli', () => {
     await expect(run([flag])).resolves.toMatchObject({ code: 0, stdout: expect.stringMatching(expected), stderr: '' });
   });
 
-  it.each([[[]], [['demon']], [['daemon', '--prot', '1']], [['detect', 'now']], [['daemon', '--port']]])(
-    'answers %j with the usage on standard error',
-    async (args) => {
-      const { code, stdout, stderr } = await run(args);
-      expect([code, stdout]).toEqual([2, '']);
-      expect(stderr).toMatch(/^\[rbee-hive\] Error: .+\n\nUsage: rbee-hive .+\nHelp: {2}rbee-hive --help\n$/);
-    },
-  );
+  it.each([
+    [[]],
+    [['demon']],
+    [['daemon', '--prot', '1']],
+    [['detect', 'now']],
+    [['daemon', '--port']],
+    [['detect', '--detach']],
+    [['release']],
+    [['release', 'forget']],
+    [['release', 'list', 'all', '--root', '/x']],
+    [['serviceremove']],
+  ])('answers %j with the usage on standard error', async (args) => {
+    const { code, stdout, stderr } = await run(args);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(/^\[rbee-hive\] Error: .+\n\nUsage: rbee-hive .+\nHelp: {2}rbee-hive --help\n$/);
+  });
 
   it('detects the machine, as text and as JSON', async () => {
     const probeFile = join(home, 'probe.json');

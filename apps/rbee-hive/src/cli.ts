@@ -1,45 +1,68 @@
 import { parseArgs } from 'node:util';
-import { type Environment, runUntilEnded, type SignalSource } from '@rbee/daemon-kit';
+import type { Environment, SignalSource } from '@rbee/daemon-kit';
 import { type RbeeError, toRbeeError, VERSION } from '@rbee/protocol';
 import type { HiveInstallation } from './app.js';
-import { type HiveFlags, loadHiveConfig } from './config.js';
-import { renderDetection, toDetection } from './probe/detection.js';
-import { MachineProbe } from './probe/machine-probe.js';
+import { type Command, UsageError } from './commands/command.js';
+import { daemon } from './commands/daemon.js';
+import { detect } from './commands/detect.js';
+import { releaseActivate } from './commands/release/activate.js';
+import { releaseList } from './commands/release/list.js';
+import { selfTest } from './commands/self-test.js';
+import { serviceInstall } from './commands/service/install.js';
+import { serviceRemove } from './commands/service/remove.js';
+import { stop } from './commands/stop.js';
+import { THIS_INSTALLATION } from './installation.js';
+
+const COMMANDS: readonly Command[] = [
+  daemon,
+  stop,
+  detect,
+  selfTest,
+  releaseActivate,
+  releaseList,
+  serviceInstall,
+  serviceRemove,
+];
+
+const COMMON = { version: { type: 'boolean' }, help: { type: 'boolean' } } as const;
 
 const USAGE = `rbee-hive: looks after the models and workers of one machine
 
 Usage:
-  rbee-hive daemon [options]     run the hive
-  rbee-hive detect [--json]      show which backends and devices this machine has
+  rbee-hive daemon [options]             run the hive
+  rbee-hive stop [options]               end a hive that was started with --detach
+  rbee-hive detect [--json]              show which backends and devices this machine has
+  rbee-hive self-test                    check that this installation can run here
+  rbee-hive release activate [options]   let the node use this release from now on
+  rbee-hive release list [options]       show which releases there are
+  rbee-hive service install [options]    let the system start the hive with the machine
+  rbee-hive service remove               undo that
 
 Options of daemon:
-  --port <n>          port to listen on (default 9200)
-  --host <address>    address to listen on (default 127.0.0.1)
-  --addr <host:port>  both in one
-  --owned             end when the queen that started this hive is gone
-  --config <file>     configuration file (default ~/.config/rbee/config.toml)
+  --port <n>            port to listen on (default 9200)
+  --host <address>      address to listen on (default 127.0.0.1)
+  --addr <host:port>    both in one
+  --owned               end when the queen that started this hive is gone
+  --detach              start it in the background, print its pid and start time, and return
+  --config <file>       configuration file (default ~/.config/rbee/config.toml)
 
-  --version           show the version
-  --help              show this text
+Options of stop:
+  --pid <n>             process to end, and only if it has
+  --start-time <text>   this start time; both as --detach printed them
+  --grace <time>        how long it may take before it is killed (default 35s)
+
+Options of release:
+  --root <folder>       folder that holds releases/ and the link current
+  --release <id>        which of them; it must be the one that this program belongs to
+
+Options of service install:
+  --port <n>            port of the hive (default: as configured)
+  --node <file>         Node.js program that runs it (default: the one that runs this)
+  --root <folder>       installation to start (default: the one that this program belongs to)
+
+  --version             show the version
+  --help                show this text
 `;
-
-const SHORT_USAGE = `Usage: rbee-hive daemon [options], or rbee-hive detect [--json]
-Help:  rbee-hive --help
-`;
-
-/** The whole shutdown has its own limit; this is for what comes after it. */
-const AFTER_SHUTDOWN_MS = 10_000;
-
-const OPTIONS = {
-  port: { type: 'string' },
-  host: { type: 'string' },
-  addr: { type: 'string' },
-  owned: { type: 'boolean' },
-  config: { type: 'string' },
-  json: { type: 'boolean' },
-  version: { type: 'boolean' },
-  help: { type: 'boolean' },
-} as const;
 
 /**
  * Runs the command line and resolves with the exit code: 0 success, 1 failure, 2 a usage error. `installation` is what
@@ -48,65 +71,57 @@ const OPTIONS = {
 export async function runCli(
   environment: Environment,
   signals: SignalSource,
-  installation?: HiveInstallation,
+  installation: HiveInstallation = THIS_INSTALLATION,
 ): Promise<number> {
-  const parsed = parseCommandLine(environment.args);
-  if ('problem' in parsed) {
-    environment.stderr.write(`[rbee-hive] Error: ${parsed.problem}\n\n${SHORT_USAGE}`);
-    return 2;
-  }
-  const { command, flags } = parsed;
-  if (flags.version || flags.help) {
-    environment.stdout.write(flags.version ? `${VERSION}\n` : USAGE);
-    return 0;
-  }
+  let command: Command | undefined;
   try {
-    if (command === 'detect') return await detect(environment, flags);
-    return await runDaemon(environment, signals, flags, installation);
+    const { values, positionals } = parse(environment.args);
+    if ('version' in values || 'help' in values) {
+      environment.stdout.write('version' in values ? `${VERSION}\n` : USAGE);
+      return 0;
+    }
+    command = findCommand(positionals);
+    refuseForeignOptions(command, values);
+    return await command.run(values, { environment, signals, installation });
   } catch (error) {
+    if (error instanceof UsageError) {
+      environment.stderr.write(renderUsageError(error, command));
+      return 2;
+    }
     environment.stderr.write(renderError(toRbeeError(error)));
     return 1;
   }
 }
 
-function parseCommandLine(args: readonly string[]) {
+/** Options may stand before the command as well, so that which ones there are is not known from the first word on. */
+function parse(args: readonly string[]) {
+  const options: Command['options'] = Object.assign({}, COMMON, ...COMMANDS.map((command) => command.options));
   try {
-    const { values, positionals } = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
-    const [command, ...rest] = positionals;
-    if (values.version || values.help) return { command, flags: values };
-    if (command === undefined) return { problem: 'a command is missing' };
-    if (command !== 'daemon' && command !== 'detect') return { problem: `there is no command "${command}"` };
-    if (rest.length > 0) return { problem: `"${rest[0]}" is one word too many` };
-    return { command, flags: values };
+    return parseArgs({ args: [...args], options, allowPositionals: true });
   } catch (error) {
     // What follows the first sentence is about positional arguments that begin with a dash.
-    return { problem: (error as Error).message.split('. ')[0] };
+    throw new UsageError((error as Error).message.split('. ')[0], { cause: error });
   }
 }
 
-async function runDaemon(
-  environment: Environment,
-  signals: SignalSource,
-  flags: HiveFlags,
-  installation: HiveInstallation | undefined,
-): Promise<number> {
-  const config = loadHiveConfig(environment, flags);
-  // The other commands do without the server and the database.
-  const { createHive } = await import('./app.js');
-  const hive = await createHive(environment, config, installation);
-  // Standard output may be a file on a disk that is full.
-  environment.stdout.on('error', (error) => hive.log.warn({ error }, 'standard output cannot be written'));
-  environment.stdout.write(`rbee-hive ${VERSION} listens on ${hive.url}\n`);
-  const deadlineMs = config.timeouts.hive_shutdown + AFTER_SHUTDOWN_MS;
-  return runUntilEnded(hive, { signals, clock: environment.clock, deadlineMs, log: hive.log });
+function findCommand(words: readonly string[]): Command {
+  if (words.length === 0) throw new UsageError('a command is missing');
+  const typed = words.join(' ');
+  const command = COMMANDS.find(({ name }) => typed === name || typed.startsWith(`${name} `));
+  if (command === undefined) throw new UsageError(`there is no command "${typed}"`);
+  const extra = words[command.name.split(' ').length];
+  if (extra !== undefined) throw new UsageError(`"${extra}" is one word too many`);
+  return command;
 }
 
-async function detect(environment: Environment, flags: HiveFlags & { json?: boolean | undefined }): Promise<number> {
-  const { modelsDir, probeFile } = loadHiveConfig(environment, flags);
-  const probe = new MachineProbe({ platform: environment.platform, modelsDir, probeFile });
-  const detection = toDetection((await probe.snapshot()).backends);
-  environment.stdout.write(flags.json ? `${JSON.stringify(detection)}\n` : renderDetection(detection));
-  return 0;
+function refuseForeignOptions(command: Command, values: object): void {
+  const foreign = Object.keys(values).find((name) => !Object.hasOwn(command.options, name));
+  if (foreign !== undefined) throw new UsageError(`${command.name} has no option --${foreign}`);
+}
+
+function renderUsageError(error: UsageError, command: Command | undefined): string {
+  const usage = command?.usage ?? '<command> [options]';
+  return `[rbee-hive] Error: ${error.message}\n\nUsage: rbee-hive ${usage}\nHelp:  rbee-hive --help\n`;
 }
 
 /** What happened, its facts, and what to do; the stack of an unforeseen error goes to the terminal as well. */

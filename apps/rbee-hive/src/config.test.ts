@@ -69,6 +69,22 @@ describe('loadHiveConfig', () => {
     });
   });
 
+  it.each([
+    ['127.0.0.1', undefined, '127.0.0.1'],
+    ['127.0.0.2', undefined, '127.0.0.1'],
+    ['localhost', undefined, '127.0.0.1'],
+    ['::1', undefined, '127.0.0.1'],
+    ['192.168.1.20', undefined, '192.168.1.20'],
+    ['0.0.0.0', undefined, '0.0.0.0'],
+    ['192.168.1.20', '127.0.0.1', '127.0.0.1'],
+    ['127.0.0.1', '192.168.1.20', '192.168.1.20'],
+  ])('lets the workers of a hive on %s, told %s, listen on %s', (host, told, workerHost) => {
+    const keyFile = join(home, 'key');
+    writeFileSync(keyFile, 'secret\n', { mode: 0o600 });
+    const variables = { RBEE_HIVE_TOKEN_FILE: keyFile, ...(told && { RBEE_WORKER_HOST: told }) };
+    expect(load(variables, { host })).toMatchObject({ host, workerHost });
+  });
+
   it('reports all problems together', () => {
     writeConfig('[limits]\nslots_per_worker = 0\n[paths]\nmodel_dir = "/x"\n');
     expect(() => load({ RBEE_HIVE_PORT: '80', RBEE_LOG_LEVEL: 'loud' })).toThrow(
@@ -104,6 +120,8 @@ describe('loadHiveConfig', () => {
     writeFileSync(ownFile, 'own\n', { mode: 0o600 });
     writeConfig(`[auth]\napi_token_file = "${keyFile}"\nhive_token_file = "${ownFile}"\n`, join(home, 'both.toml'));
     expect(load({}, { config: 'both.toml' }).apiKey?.matches('own')).toBe(true);
+    const variables = { RBEE_HIVE_TOKEN_FILE: ownFile };
+    expect(load(variables, { host: '0.0.0.0' }).apiKey?.matches('own')).toBe(true);
     chmodSync(keyFile, 0o644);
     expect(() => load({}, { host: '0.0.0.0' })).toThrow(/0644/);
   });

@@ -14,6 +14,7 @@ import {
   userPaths,
 } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
+import { isLoopback } from './loopback.js';
 
 /** Everything that a hive can be told; nothing of it names the program that workers run. */
 export interface HiveConfig {
@@ -30,6 +31,7 @@ export interface HiveConfig {
   readonly logLevel: LogLevel;
   /** Log to the file only, not to standard error. */
   readonly silent: boolean;
+  /** Address that workers listen on. */
   readonly workerHost: string;
   readonly workerPortStart: number;
   readonly maxWorkers: number | undefined;
@@ -70,7 +72,12 @@ const SETTINGS = {
   }),
   apiTokenFile: setting({ schema: optionalText, default: undefined, file: 'auth.api_token_file' }),
   /** The hive's own key, where it is another one than the queen's. */
-  hiveTokenFile: setting({ schema: optionalText, default: undefined, file: 'auth.hive_token_file' }),
+  hiveTokenFile: setting({
+    schema: optionalText,
+    default: undefined,
+    env: ['RBEE_HIVE_TOKEN_FILE'],
+    file: 'auth.hive_token_file',
+  }),
   bodyLimit: setting<number>({ schema: atLeast(1024), default: 1024 * 1024, file: 'limits.body_bytes' }),
   modelsDir: setting({
     schema: optionalText,
@@ -84,7 +91,7 @@ const SETTINGS = {
   logDir: setting({ schema: optionalText, default: undefined, env: ['RBEE_LOG_DIR'], file: 'paths.log_dir' }),
   logLevel: setting<LogLevel>({ schema: settingSchema.logLevel, default: 'info', env: ['RBEE_LOG_LEVEL'] }),
   silent: setting<boolean>({ schema: settingSchema.flag, default: false, env: ['RBEE_SILENT'] }),
-  workerHost: setting<string>({ schema: text, default: '127.0.0.1', env: ['RBEE_WORKER_HOST'] }),
+  workerHost: setting({ schema: optionalText, default: undefined, env: ['RBEE_WORKER_HOST'] }),
   workerPortStart: setting<number>({ schema: port, default: 8001, env: ['RBEE_WORKER_PORT_START'] }),
   maxWorkers: setting({ schema: atLeast(1).optional(), default: undefined, file: 'limits.max_workers' }),
   slotsPerWorker: setting({
@@ -118,9 +125,10 @@ export function loadHiveConfig(environment: Environment, flags: HiveFlags): Hive
   const modelsDir = at(values.modelsDir, paths.models);
   const furtherRoots = values.modelRoots?.split(delimiter).filter((root) => root !== '') ?? [];
   const keyFile = values.hiveTokenFile ?? values.apiTokenFile;
+  // An address is less specific than a host or port that was given by itself.
+  const host = (origins.host === 'default' && values.addr?.host) || values.host;
   const config: HiveConfig = {
-    // An address is less specific than a host or port that was given by itself.
-    host: (origins.host === 'default' && values.addr?.host) || values.host,
+    host,
     port: (origins.port === 'default' && values.addr?.port) || values.port,
     apiKey: keyFile === undefined ? undefined : readSecretFile(resolve(cwd, keyFile)),
     bodyLimit: values.bodyLimit,
@@ -131,7 +139,8 @@ export function loadHiveConfig(environment: Environment, flags: HiveFlags): Hive
     runDir: paths.run,
     logLevel: values.logLevel,
     silent: values.silent,
-    workerHost: values.workerHost,
+    // Whoever may use a hive from another machine reaches its workers there as well; they have keys of their own.
+    workerHost: values.workerHost ?? (isLoopback(host) ? '127.0.0.1' : host),
     workerPortStart: values.workerPortStart,
     maxWorkers: values.maxWorkers,
     slotsPerWorker: values.slotsPerWorker,
@@ -167,14 +176,13 @@ function unreadable(file: string, cause: NodeJS.ErrnoException): RbeeError {
 }
 
 function requireKeyForPublicBind({ host, apiKey }: HiveConfig): void {
-  const loopback = host === 'localhost' || host === '::1' || /^127\./.test(host);
-  if (loopback || apiKey !== undefined) return;
+  if (isLoopback(host) || apiKey !== undefined) return;
   throw new RbeeError(
     'CONFIG_INVALID',
     `listening on ${host} needs a key: everybody on the network could use this hive`,
     {
       details: { host },
-      suggestion: 'set auth.api_token_file in the configuration, or listen on 127.0.0.1',
+      suggestion: 'set auth.hive_token_file in the configuration or RBEE_HIVE_TOKEN_FILE, or listen on 127.0.0.1',
     },
   );
 }

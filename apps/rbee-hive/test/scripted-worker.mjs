@@ -129,7 +129,7 @@ narrate('startup', `worker ${workerId} starts`);
 if (script.silent) {
   setInterval(() => undefined, 60_000);
 } else {
-  await new Promise((resolve) => server.listen(Number(option('port')), '127.0.0.1', resolve));
+  await new Promise((resolve) => server.listen(Number(option('port')), option('host'), resolve));
   await callBack({ state: 'loading' });
   await load();
 }

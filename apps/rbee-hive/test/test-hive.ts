@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
+  type Clock,
   callJson,
   callStream,
   httpTransport,
@@ -30,6 +31,8 @@ export interface TestHiveOptions {
   timeouts?: Partial<Timeouts>;
   config?: Partial<HiveConfig>;
   workerPath?: string;
+  /** The hive's clock, where time is to pass when the test says so. */
+  clock?: Clock;
   /** A home that exists already, of a hive before this one. */
   home?: string;
 }
@@ -53,7 +56,7 @@ export class TestHive {
     const home = options.home ?? (await mkdtemp(join(tmpdir(), 'rbee-hive-')));
     const outside = processEnvironment();
     const variables = { PATH: outside.variables.PATH, HOME: home, RBEE_SILENT: '1', RBEE_LOG_LEVEL: 'debug' };
-    const environment = { ...outside, home, variables };
+    const environment = { ...outside, home, variables, clock: options.clock ?? outside.clock };
     const loaded = loadHiveConfig(environment, {});
     const workerPort = nextPort;
     nextPort += 10;

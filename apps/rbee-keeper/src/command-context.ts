@@ -3,8 +3,8 @@ import type { GlobalOptions } from './global-options.js';
 import type { Interrupt } from './interrupt.js';
 import type { KeeperEnvironment } from './keeper-environment.js';
 import type { Output } from './output.js';
-import type { QueenClient } from './queen/queen-client.js';
 import type { QueenControl } from './queen/queen-control.js';
+import type { QueenWork } from './queen/with-queen.js';
 import type { KeeperSettings } from './settings.js';
 
 /** What a command works with. */
@@ -18,5 +18,5 @@ export interface CommandContext {
   /** Starts, finds and stops the queen's process. */
   readonly queen: QueenControl;
   /** Makes sure that a queen answers, holds a lease on it during the work, and lets it go afterwards. */
-  withQueen<T>(work: (queen: QueenClient) => Promise<T>): Promise<T>;
+  withQueen<T>(work: QueenWork<T>): Promise<T>;
 }

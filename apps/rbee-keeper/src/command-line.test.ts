@@ -44,6 +44,15 @@ describe('flags', () => {
     });
   });
 
+  it('have older names, which the help does not show', async () => {
+    expect(await optionsOf('pool', 'status', '--host', 'attic')).toMatchObject({ node: 'attic' });
+    expect(await optionsOf('hive', 'stop', '--host', 'attic')).toMatchObject({ node: 'attic' });
+    for (const args of [['--help'], ['hive', '--help'], ['hive', 'stop', '--help']]) {
+      expect((await runKeeper(args)).stdout).not.toMatch(/pool|--host /);
+    }
+    expect((await runKeeper(['pool', '--help'])).stdout).toContain('Usage: rbee-keeper hive <command>');
+  });
+
   it('have the defaults of logs', async () => {
     expect(await optionsOf('logs')).toMatchObject({ node: 'localhost', follow: false, lines: undefined });
   });
@@ -64,7 +73,29 @@ describe('a command line that cannot be understood', () => {
   it.each<[string[], string, string | undefined]>([
     [['infre', '--prompt', 'hi'], 'unknown command infre', 'rbee-keeper infer'],
     [['zebra'], 'unknown command zebra', undefined],
-    [['setup', 'add-node', '--name', 'attic'], 'setup is not there yet', undefined],
+    [['setup', 'add-node', '--ssh-host', 'attic'], '--name is missing', undefined],
+    [['setup', 'add-node', '--name', 'attic'], 'give --ssh-host, or --hive-url', undefined],
+    [['setup', 'add-node', '--name', 'attic', '--shh-host', 'a'], 'unknown flag --shh-host', '--ssh-host'],
+    [['setup', 'add-nod'], 'unknown command setup add-nod', 'rbee-keeper setup add-node'],
+    [['setup'], 'setup needs one of: add-node, list-nodes, update-node, remove-node, install', undefined],
+    [['setup', 'update-node', '--name', 'attic'], 'nothing to change: give at least one flag', undefined],
+    [['setup', 'install', '--name', 'attic'], 'unknown flag --name', '--node'],
+    [
+      ['setup', 'add-node', '--name', 'a', '--ssh-host', 'a', '--ssh-port', 'x'],
+      '--ssh-port must be a number',
+      undefined,
+    ],
+    [
+      ['setup', 'add-node', '--name', 'a', '--ssh-host', 'a', '--devices', 'cuda'],
+      '--devices must be a list',
+      undefined,
+    ],
+    [['add-node', '--name', 'attic'], 'unknown command add-node', 'rbee-keeper setup add-node'],
+    [['install', '--node', 'attic'], 'install is not there yet', 'rbee-keeper setup install'],
+    [['hive', 'start'], '--node is missing', undefined],
+    [['hive', 'strat'], 'unknown command hive strat', 'rbee-keeper hive start'],
+    [['pool', 'strat'], 'unknown command hive strat', 'rbee-keeper hive start'],
+    [['start'], 'unknown command start', undefined],
     [['models', 'list'], 'models is not there yet', undefined],
     [['workers'], 'workers needs one of: list, health, shutdown', undefined],
     [['workers', 'lst'], 'unknown command workers lst', 'rbee-keeper workers list'],

@@ -1,6 +1,6 @@
 import yargs, { type Argv, type Options } from 'yargs';
 import type { Command, OptionDefinition, OptionTable } from './command.js';
-import { type CommandEntry, commandTable, groupSummaries } from './command-table.js';
+import { type CommandEntry, commandTable, groupAliases, groupSummaries } from './command-table.js';
 import { didYouMean } from './did-you-mean.js';
 import { type GlobalOptions, globalOptions } from './global-options.js';
 import { readOptions } from './read-options.js';
@@ -38,7 +38,7 @@ export async function readCommandLine(args: readonly string[], columns: number):
     throw (error as Error).name === 'YError' ? toUsageError((error as Error).message, named) : error;
   }
   const table = { ...globalOptions, ...chosen?.command.options };
-  const [noun] = parsed._.map(String);
+  const noun = readNoun(parsed);
   if (parsed.help || (noun === undefined && !parsed.version && findUnknownFlag(parsed, table) === undefined)) {
     return { kind: 'help', text: renderHelp(chosen, noun, columns) };
   }
@@ -95,7 +95,8 @@ function createParser(load: (entry: CommandEntry, inner: Argv) => Promise<void>)
     parser.command(name, entry.summary, (inner) => load(entry, inner).then(() => inner));
   for (const entry of commandTable) if (entry.path.length === 1) register(outer, entry.path[0], entry);
   for (const [noun, summary] of Object.entries(groupSummaries)) {
-    outer.command(noun, summary, (group) => {
+    const aliases = Object.keys(groupAliases).filter((alias) => groupAliases[alias] === noun);
+    outer.command([noun, ...aliases], summary, (group) => {
       for (const entry of commandTable) {
         const [first, verb] = entry.path;
         if (first === noun && verb) register(group, verb, entry);
@@ -111,10 +112,11 @@ function toYargsOptions(table: OptionTable): Record<string, Options> {
 }
 
 function toYargsOption(option: OptionDefinition): Options {
-  if (option.type === 'boolean') return { type: 'boolean' };
-  if (option.type === 'list') return { type: 'array', string: true, requiresArg: true };
+  const alias = option.alias ?? [];
+  if (option.type === 'boolean') return { type: 'boolean', alias };
+  if (option.type === 'list') return { type: 'array', string: true, requiresArg: true, alias };
   // Numbers too are read as text, so that nothing is taken for a number that is none.
-  return { type: 'string', requiresArg: true, default: option.default };
+  return { type: 'string', requiresArg: true, default: option.default, alias };
 }
 
 function renderHelp(
@@ -135,7 +137,9 @@ function toUsageError(message: string, entry: CommandEntry | undefined): UsageEr
 }
 
 function findUnknownFlag(parsed: Parsed, table: OptionTable): string | undefined {
-  return Object.keys(parsed).find((key) => key !== '_' && key !== '$0' && key !== 'h' && !Object.hasOwn(table, key));
+  const aliases = Object.values(table).map(({ alias }) => alias);
+  const known = new Set<string | undefined>(['_', '$0', 'h', ...Object.keys(table), ...aliases]);
+  return Object.keys(parsed).find((key) => !known.has(key));
 }
 
 function explainUnknownFlag(flag: string, table: OptionTable, entry: CommandEntry | undefined): UsageError {
@@ -144,11 +148,18 @@ function explainUnknownFlag(flag: string, table: OptionTable, entry: CommandEntr
   return new UsageError(`unknown flag ${typed}`, entry, near && `--${near}`);
 }
 
-/** Commands for several machines and for downloads, which this version does not have. */
-const PLANNED = new Set(['setup', 'install', 'models', 'hive', 'pool', 'catalog', 'audit']);
+/** Nouns of commands that this version does not have. */
+const PLANNED = new Set(['install', 'models', 'catalog', 'audit']);
+
+/** The first word, by its own name where it is another one for a noun. */
+function readNoun(parsed: Parsed): string | undefined {
+  const [first] = parsed._.map(String);
+  return first !== undefined && Object.hasOwn(groupAliases, first) ? groupAliases[first] : first;
+}
 
 function explainMissingCommand(parsed: Parsed, table: OptionTable): UsageError {
-  const [noun, verb] = parsed._.map(String);
+  const noun = readNoun(parsed);
+  const verb = parsed._.map(String)[1];
   if (noun === undefined) {
     const flag = findUnknownFlag(parsed, table) as string;
     return explainUnknownFlag(flag, table, undefined);
@@ -159,10 +170,14 @@ function explainMissingCommand(parsed: Parsed, table: OptionTable): UsageError {
     const near = didYouMean(verb, verbs);
     return new UsageError(`unknown command ${noun} ${verb}`, undefined, near && `rbee-keeper ${noun} ${near}`);
   }
-  if (PLANNED.has(noun)) {
-    const message = `${noun} is not there yet: this version runs on this machine only, with models that are already on it`;
-    return new UsageError(message, undefined);
-  }
-  const near = didYouMean(noun, [...new Set(commandTable.map(({ path }) => path[0]))]);
-  return new UsageError(`unknown command ${noun}`, undefined, near && `rbee-keeper ${near}`);
+  const message = PLANNED.has(noun) ? `${noun} is not there yet in this version` : `unknown command ${noun}`;
+  const near = guessCommand(noun);
+  return new UsageError(message, undefined, near && `rbee-keeper ${near}`);
+}
+
+/** The command that a mistyped noun means, or that a verb without its noun means where only one noun has it. */
+function guessCommand(word: string): string | undefined {
+  const whole = commandTable.filter(({ path }) => path[1] === word);
+  if (whole.length > 0) return whole.length === 1 ? whole[0]?.path.join(' ') : undefined;
+  return didYouMean(word, [...new Set(commandTable.map(({ path }) => path[0]))]);
 }

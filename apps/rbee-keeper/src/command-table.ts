@@ -42,6 +42,60 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/queen/status.js')).queenStatusCommand,
   },
   {
+    path: ['setup', 'add-node'],
+    summary: 'Register a machine that you can reach over SSH',
+    usage: 'setup add-node --name NODE --ssh-host HOST [options]',
+    load: async () => (await import('./commands/setup/add-node.js')).addNodeCommand,
+  },
+  {
+    path: ['setup', 'list-nodes'],
+    summary: 'List the registered nodes with their state',
+    usage: 'setup list-nodes [options]',
+    load: async () => (await import('./commands/setup/list-nodes.js')).listNodesCommand,
+  },
+  {
+    path: ['setup', 'update-node'],
+    summary: 'Change what is known of a node',
+    usage: 'setup update-node --name NODE [options]',
+    load: async () => (await import('./commands/setup/update-node.js')).updateNodeCommand,
+  },
+  {
+    path: ['setup', 'remove-node'],
+    summary: 'Forget a node',
+    usage: 'setup remove-node --name NODE [options]',
+    load: async () => (await import('./commands/setup/remove-node.js')).removeNodeCommand,
+  },
+  {
+    path: ['setup', 'install'],
+    summary: 'Install or upgrade rbee on a node',
+    usage: 'setup install --node NODE [--service] [options]',
+    load: async () => (await import('./commands/setup/install.js')).installCommand,
+  },
+  {
+    path: ['hive', 'status'],
+    summary: 'Tell which nodes can be reached and whether their hives run',
+    usage: 'hive status [--node NODE] [options]',
+    load: async () => (await import('./commands/hive/status.js')).hiveStatusCommand,
+  },
+  {
+    path: ['hive', 'start'],
+    summary: 'Start the hive of a node',
+    usage: 'hive start --node NODE [options]',
+    load: async () => (await import('./commands/hive/start.js')).hiveStartCommand,
+  },
+  {
+    path: ['hive', 'stop'],
+    summary: 'Stop the hive of a node and its workers',
+    usage: 'hive stop --node NODE [options]',
+    load: async () => (await import('./commands/hive/stop.js')).hiveStopCommand,
+  },
+  {
+    path: ['hive', 'restart'],
+    summary: 'Stop the hive of a node and start it again',
+    usage: 'hive restart --node NODE [options]',
+    load: async () => (await import('./commands/hive/restart.js')).hiveRestartCommand,
+  },
+  {
     path: ['workers', 'list'],
     summary: 'List the workers of all nodes',
     usage: 'workers list [--node NODE] [options]',
@@ -70,5 +124,10 @@ export const commandTable: readonly CommandEntry[] = [
 /** Summaries of the nouns that have several commands. */
 export const groupSummaries: Readonly<Record<string, string>> = {
   queen: 'Start, stop and inspect the queen',
+  setup: 'Register machines and install rbee on them',
+  hive: 'Inspect, start and stop the hives of nodes',
   workers: 'List, check and stop workers',
 };
+
+/** Other names of nouns, which the help does not show. */
+export const groupAliases: Readonly<Record<string, string>> = { pool: 'hive' };

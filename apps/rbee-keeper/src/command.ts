@@ -8,6 +8,8 @@ export interface OptionDefinition {
   /** What stands for the value in the help, for example FILE. */
   readonly value?: string;
   readonly required?: true;
+  /** Another name, which the help does not show. */
+  readonly alias?: string;
   readonly default?: string | number;
 }
 

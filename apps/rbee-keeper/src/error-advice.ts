@@ -1,4 +1,4 @@
-import type { ErrorCode } from '@rbee/protocol';
+import type { ErrorCode, RbeeError } from '@rbee/protocol';
 
 /** The part of rbee that an error of a code speaks for; the queen for all that are not listed. */
 export function componentOf(code: ErrorCode): string {
@@ -15,6 +15,8 @@ const KEEPER = new Set<ErrorCode>([
   'INVALID_BACKEND',
   'INVALID_NODE_NAME',
   'INVALID_WORKER_ID',
+  'INVALID_PATH',
+  'SSH_KEY_NOT_FOUND',
   'VERSION_MISMATCH',
   'CANCELLED',
   'INTERNAL_ERROR',
@@ -37,7 +39,6 @@ const PROVISIONER = new Set<ErrorCode>([
 
 const HIVE = new Set<ErrorCode>([
   'INVALID_DEVICE',
-  'INVALID_PATH',
   'WORKER_BINARY_NOT_FOUND',
   'NO_FREE_PORT',
   'INSUFFICIENT_RAM',
@@ -66,16 +67,46 @@ const MODEL_EXAMPLE = '--model ~/.local/share/rbee/models/my-model.gguf, or --mo
 const SMALLER = 'close other programs, or use a smaller quantization of the model';
 const HIVE_LOG = 'look at the logs: rbee-keeper logs';
 
+type Details = Readonly<Record<string, unknown>>;
+
+/** A name of the error's facts, or what stands for it in a command. */
+function nameIn(details: Details, key: string, placeholder: string): string {
+  const value = details[key];
+  return typeof value === 'string' && value !== '' ? value : placeholder;
+}
+
+const nodeOf = (details: Details) => nameIn(details, 'node', 'NODE');
+
 /** What to do about errors that came without a suggestion of their own. */
-const ADVICE: Partial<Record<ErrorCode, string>> = {
+const ADVICE: Partial<Record<ErrorCode, string | ((details: Details) => string)>> = {
   INVALID_MODEL_REF: `for example ${MODEL_EXAMPLE}`,
   INVALID_BACKEND: 'for example --backend cpu, or --backend cuda --device 0',
   INVALID_DEVICE: 'devices are counted from 0, for example --backend cuda --device 0',
-  INVALID_NODE_NAME: 'for example --node localhost',
+  INVALID_NODE_NAME: 'see the names of all nodes: rbee-keeper hive status',
   INVALID_WORKER_ID: 'list the ids: rbee-keeper workers list',
   WORKER_NOT_FOUND: 'list the workers: rbee-keeper workers list',
-  NODE_NOT_FOUND:
-    'leave --node out to use this machine; adding others comes with a later version (rbee-keeper setup add-node)',
+  NODE_NOT_FOUND: (details) =>
+    `register it: rbee-keeper setup add-node --name ${nodeOf(details)} --ssh-host HOST\n` +
+    'or see which nodes there are: rbee-keeper hive status',
+  NODE_ALREADY_EXISTS: (details) =>
+    `change it: rbee-keeper setup update-node --name ${nodeOf(details)}\n` +
+    `or forget it first: rbee-keeper setup remove-node --name ${nodeOf(details)}`,
+  NO_NODE_FITS: 'see what each node has: rbee-keeper hive status',
+  REGISTRY_ERROR: 'look at the log of the queen, and check that its folder ~/.rbee can be written',
+  SSH_KEY_NOT_FOUND: 'check the path given with --ssh-key',
+  SSH_CONNECTION_TIMEOUT: (details) =>
+    `check that the machine is on and its SSH server runs: ping ${nameIn(details, 'host', 'HOST')}`,
+  SSH_AUTH_FAILED:
+    'check that the key is allowed there (~/.ssh/authorized_keys), that only you may read it (chmod 600 KEY), and what the agent has (ssh-add -l)',
+  SSH_HOST_KEY_CHANGED: (details) =>
+    'find out why the machine shows another key: somebody may stand in between\n' +
+    `if it was set up anew, accept its key: rbee-keeper setup update-node --name ${nodeOf(details)} --host-key SHA256:…`,
+  SSH_FORWARDING_DENIED: 'set AllowTcpForwarding yes in /etc/ssh/sshd_config of the node, and reload its sshd',
+  SSH_COMMAND_FAILED: (details) => `try it by hand: ssh ${nameIn(details, 'host', 'HOST')}`,
+  HIVE_NOT_INSTALLED: (details) => `install rbee there: rbee-keeper setup install --node ${nodeOf(details)}`,
+  INSTALL_FAILED: (details) =>
+    `mend what the message tells, and repeat: rbee-keeper setup install --node ${nodeOf(details)}`,
+  VERSION_MISMATCH: 'upgrade the older side; a node is upgraded by rbee-keeper setup install --node NODE',
   MODEL_NOT_FOUND: 'check the spelling of --model and the path on the node',
   UNSUPPORTED_MODEL_FORMAT: 'rbee runs GGUF files: check that the file is one and is complete',
   PAYLOAD_TOO_LARGE: 'shorten the prompt, or allow more: limits.body_bytes in the configuration',
@@ -94,7 +125,7 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   WORKER_STARTUP_FAILED: HIVE_LOG,
   LOADING_TIMEOUT: HIVE_LOG,
   INFERENCE_FAILED: HIVE_LOG,
-  HIVE_START_FAILED: 'look at the log of the hive: ~/.rbee/logs/rbee-hive.out.log',
+  HIVE_START_FAILED: 'look at the log of the hive on its node: ~/.rbee/logs/rbee-hive.out.log',
   WORKER_CRASHED: 'repeat the command; if it happens again, look at the logs: rbee-keeper logs',
   WORKER_CONNECTION_LOST: 'check the network and repeat the command',
   INFERENCE_TIMEOUT: 'repeat the command; if it happens again, look at the logs: rbee-keeper logs',
@@ -103,7 +134,8 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   QUEEN_UNREACHABLE: 'start one: rbee-keeper queen start',
 };
 
-/** The advice for an error of a code, if there is any. */
-export function adviceFor(code: ErrorCode): string | undefined {
-  return ADVICE[code];
+/** The advice for an error, if there is any. */
+export function adviceFor({ code, details }: RbeeError): string | undefined {
+  const advice = ADVICE[code];
+  return typeof advice === 'function' ? advice(details) : advice;
 }

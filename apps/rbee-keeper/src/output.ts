@@ -130,11 +130,14 @@ export class Output {
       this.#stdout.write('\n');
       this.#midLine = false;
     }
-    const { dim, yellow, red } = this.palette;
-    const paint =
-      level === 'warn' ? yellow : level === 'error' ? red : level === 'debug' ? dim : (line: string) => line;
-    this.#writeAside(`${dim(`[${toPrintableLine(actor)}]`)} ${paint(toPrintableLine(text))}\n`);
+    this.#writeAside(`${renderNarration(this.palette, actor, text, level)}\n`);
     this.#saidSinceText = true;
+  }
+
+  /** A line of narration that is a result itself, on standard output; with `--json` it is narration like any other. */
+  tell(actor: string, text: string, level: Level = 'info'): void {
+    if (this.json) this.say(actor, text, level);
+    else if (level !== 'debug' || this.verbose) this.laidOut(renderNarration(this.resultPalette, actor, text, level));
   }
 
   /** Narration that stays only until something else comes, on a terminal; elsewhere a line like any other. */
@@ -185,6 +188,11 @@ export class Output {
     this.#endsWithText = false;
     this.#stderr.write(text);
   }
+}
+
+function renderNarration({ dim, yellow, red }: Palette, actor: string, text: string, level: Level): string {
+  const paint = level === 'warn' ? yellow : level === 'error' ? red : level === 'debug' ? dim : (line: string) => line;
+  return `${dim(`[${toPrintableLine(actor)}]`)} ${paint(toPrintableLine(text))}`;
 }
 
 function toOutputError(cause: NodeJS.ErrnoException): RbeeError {

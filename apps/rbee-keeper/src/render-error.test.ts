@@ -48,7 +48,14 @@ describe('renderError', () => {
   });
 
   it('has advice of its own for errors that come without', () => {
-    expect(render('NODE_NOT_FOUND', 'there is no node x')).toContain('rbee-keeper setup add-node');
+    const attic = { details: { node: 'attic', host: 'attic.home.arpa' } };
+    expect(render('NODE_NOT_FOUND', 'there is no node attic', attic)).toContain(
+      'rbee-keeper setup add-node --name attic',
+    );
+    expect(render('NODE_NOT_FOUND', 'there is no such node')).toContain('rbee-keeper setup add-node --name NODE');
+    expect(render('SSH_CONNECTION_TIMEOUT', 'no', attic)).toContain('ping attic.home.arpa');
+    expect(render('SSH_AUTH_FAILED', 'no', attic)).toContain('chmod 600');
+    expect(render('HIVE_NOT_INSTALLED', 'no', attic)).toContain('rbee-keeper setup install --node attic');
     expect(render('INVALID_MODEL_REF', 'no')).toContain('For example --model ~/.local/share/rbee/models/');
     expect(render('PAYLOAD_TOO_LARGE', 'no')).toContain('limits.body_bytes');
     expect(render('QUEEN_UNREACHABLE', 'no')).toContain('rbee-keeper queen start');

@@ -78,8 +78,8 @@ function suggestionsFor(error: RbeeError, how: ErrorRendering): string[] {
     if (!error.correlationId) return ['Run it again with --verbose to see where it went wrong.'];
     return [`The logs tell more under this correlation id: ${how.logs}`];
   }
-  const suggestion = error.suggestion ?? adviceFor(error.code);
-  return suggestion === undefined ? [] : [toSentence(suggestion)];
+  const suggestion = error.suggestion ?? adviceFor(error);
+  return suggestion === undefined ? [] : suggestion.split('\n').map(toSentence);
 }
 
 /** Suggestions are fragments on the wire; `rbee-keeper` and flags at their start keep their case. */

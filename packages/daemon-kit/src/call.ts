@@ -15,7 +15,7 @@ import type { z } from 'zod';
 import { type Clock, withTimeout } from './clock.js';
 import { findJsonFault } from './json-fault.js';
 import type { Secret } from './secret-file.js';
-import type { Transport, TransportResponse } from './transport.js';
+import type { Transport, TransportBody, TransportResponse } from './transport.js';
 
 /** What every call to one service has in common. */
 export interface Target {
@@ -34,6 +34,8 @@ export interface CallOptions<R extends Route> {
   readonly signal?: AbortSignal | undefined;
   /** Longest time to the whole answer (JSON) or to its first byte (streams). Default 10 s, none for slow routes. */
   readonly timeoutMs?: number | undefined;
+  /** Longest time without a byte on an open stream, comments included; left out: any. */
+  readonly silenceMs?: number | undefined;
 }
 
 /** The events of a stream as they stand on the wire. */
@@ -74,8 +76,36 @@ export async function callStream<R extends Route>(
   options: CallOptions<R> = {},
 ): Promise<IncomingStream> {
   const { headers, body } = await openBody(target, route, options, 'text/event-stream');
-  const toBroken = (cause?: unknown) => toBrokenError(target, options.signal, cause);
-  return { headers, messages: decodeSse(body, toBroken), close: () => body.destroy() };
+  const toBroken = (cause?: unknown) => (isRbeeError(cause) ? cause : toBrokenError(target, options.signal, cause));
+  const source = options.silenceMs === undefined ? body : limitSilence(body, target, options.silenceMs);
+  return { headers, messages: decodeSse(source, toBroken), close: () => body.destroy() };
+}
+
+/** The same bytes; closes the connection and throws WORKER_CONNECTION_LOST when none come for a while. */
+async function* limitSilence(body: TransportBody, target: Target, limitMs: number): AsyncGenerator<Uint8Array> {
+  const { clock, transport } = target;
+  let silent = false;
+  const giveUp = () => {
+    silent = true;
+    body.destroy();
+  };
+  let cancelTimer = clock.after(limitMs, giveUp);
+  try {
+    for await (const chunk of body) {
+      cancelTimer();
+      cancelTimer = clock.after(limitMs, giveUp);
+      yield chunk;
+    }
+  } catch (cause) {
+    if (!silent) throw cause;
+  } finally {
+    cancelTimer();
+  }
+  if (!silent) return;
+  throw new RbeeError('WORKER_CONNECTION_LOST', `${transport.peer.name} sent nothing for ${limitMs} ms`, {
+    details: { service: transport.peer.name, silence_ms: limitMs },
+    suggestion: 'check the network to its machine, and that the process is not stopped',
+  });
 }
 
 /**

@@ -14,6 +14,7 @@ it('has its places below the home folder', () => {
   expect(userPaths({ home: '/home/me' })).toEqual({
     state: '/home/me/.rbee',
     logs: '/home/me/.rbee/logs',
+    registry: '/home/me/.rbee/beehives.db',
     run: '/home/me/.rbee/run',
     models: '/home/me/.local/share/rbee/models',
     catalog: '/home/me/.rbee/models.db',

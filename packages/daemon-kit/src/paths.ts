@@ -8,6 +8,8 @@ export interface RbeePaths {
   readonly run: string;
   readonly models: string;
   readonly catalog: string;
+  /** The queen's nodes. */
+  readonly registry: string;
   readonly config: string;
 }
 
@@ -20,6 +22,7 @@ export function userPaths(env: Pick<Environment, 'home'>): RbeePaths {
     run: join(state, 'run'),
     models: join(env.home, '.local', 'share', 'rbee', 'models'),
     catalog: join(state, 'models.db'),
+    registry: join(state, 'beehives.db'),
     config: join(env.home, '.config', 'rbee', 'config.toml'),
   };
 }

@@ -253,7 +253,7 @@ async function runStream(
   const stream = new EventStream(response, {
     clock: options.clock,
     unnamed,
-    keepAliveMs: options.keepAliveMs ?? KEEP_ALIVE_MS,
+    keepAliveMs: Math.min(route.keepAliveMs ?? Number.POSITIVE_INFINITY, options.keepAliveMs ?? KEEP_ALIVE_MS),
   });
   try {
     const result = await handler(call, stream);

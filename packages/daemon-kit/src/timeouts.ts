@@ -3,6 +3,12 @@ import { type Setting, setting, settingSchema } from './settings.js';
 const DEFAULTS_MS = {
   connect: 5_000,
   call: 10_000,
+  ssh_connect: 10_000,
+  ssh_command: 30_000,
+  ssh_keep_alive: 1_250,
+  hive_connect: 10_000,
+  hive_silence: 5_000,
+  install_step: 1_200_000,
   hive_healthy: 60_000,
   local_hive_healthy: 10_000,
   queen_healthy: 30_000,

@@ -1,5 +1,6 @@
-import { Agent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
-import { RbeeError } from '@rbee/protocol';
+import { Agent, type ClientRequestArgs, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { isRbeeError, RbeeError } from '@rbee/protocol';
 
 export interface TransportRequest {
   readonly method: string;
@@ -36,13 +37,41 @@ export interface HttpTransportOptions {
   readonly url: string;
   /** How long a connection may take to be made. Default 5 s. */
   readonly connectTimeoutMs?: number;
+  /**
+   * Opens the byte streams that requests travel on, for example through a tunnel; left out: TCP connections. An error
+   * with the `code` of a refused or broken connection counts as one; an rbee error reaches the caller as it is.
+   */
+  readonly openSocket?: OpenSocket;
+}
+
+export type OpenSocket = (address: { readonly host: string; readonly port: number }) => Promise<Duplex>;
+
+/** An agent that keeps streams of any kind alive. */
+class StreamAgent extends Agent {
+  readonly #openSocket: OpenSocket;
+
+  constructor(openSocket: OpenSocket) {
+    super({ keepAlive: true });
+    this.#openSocket = openSocket;
+  }
+
+  override createConnection(
+    { host, port }: ClientRequestArgs,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): undefined {
+    this.#openSocket({ host: host ?? '127.0.0.1', port: Number(port) }).then(
+      (stream) => callback?.(null, stream),
+      // The stream is not looked at beside an error.
+      (error: Error) => callback?.(error, undefined as unknown as Duplex),
+    );
+  }
 }
 
 /** A transport over plain HTTP with kept-alive connections. Throws CONFIG_INVALID for an address of another kind. */
 export function httpTransport(options: HttpTransportOptions): Transport {
   const { name, url, connectTimeoutMs = 5000 } = options;
   const base = readAddress(name, url);
-  const agent = new Agent({ keepAlive: true, noDelay: true });
+  const agent = options.openSocket ? new StreamAgent(options.openSocket) : new Agent({ keepAlive: true, noDelay: true });
   const send = (path: string, init: TransportRequest, mayRepeat: boolean): Promise<TransportResponse> =>
     new Promise((resolve, reject) => {
       const { signal, body } = init;
@@ -75,6 +104,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         // An error behind the status line reaches the caller through the body.
         if (answered) return;
         if (signal?.aborted) return reject(signal.reason);
+        if (isRbeeError(cause)) return reject(cause);
         // A kept-alive connection that the peer closed in this moment says nothing about the peer.
         const stale = outgoing.reusedSocket && (cause.code === 'ECONNRESET' || cause.code === 'EPIPE');
         if (mayRepeat && stale) return resolve(send(path, init, false));

@@ -27,7 +27,14 @@ export const hiveRoutes = defineRoutes({
     open: true,
     answer: { kind: 'json', schema: hiveHealthSchema },
   },
-  events: { method: 'GET', path: '/v1/events', slow: true, answer: { kind: 'sse', events: hiveEventSchema } },
+  events: {
+    method: 'GET',
+    path: '/v1/events',
+    slow: true,
+    // The queen takes a hive for lost after 5 s of silence (`timeouts.hive_silence`).
+    keepAliveMs: 1_500,
+    answer: { kind: 'sse', events: hiveEventSchema },
+  },
   listWorkers: {
     method: 'GET',
     path: '/v1/workers/list',

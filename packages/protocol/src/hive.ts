@@ -58,6 +58,7 @@ export const hiveEventSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('snapshot'),
     version: z.string(),
+    pid: optional(z.number().int()),
     workers: z.array(workerSchema),
     models: z.array(modelSchema),
     backends: z.array(backendStatusSchema),
@@ -65,6 +66,8 @@ export const hiveEventSchema = z.discriminatedUnion('type', [
   }),
   z.object({ type: z.literal('worker'), change: z.enum(['added', 'changed', 'removed']), worker: workerSchema }),
   z.object({ type: z.literal('model'), change: z.enum(['added', 'changed', 'removed']), model: modelSchema }),
+  /** Memory and disk have changed noticeably. */
+  z.object({ type: z.literal('resources'), resources: resourcesSchema }),
   narrationSchema,
   /** The hive is shutting down; nothing follows. */
   z.object({ type: z.literal('end'), reason: z.string() }),

@@ -9,6 +9,7 @@ export * from './log-query.js';
 export * from './model.js';
 export * from './model-ref.js';
 export * from './narration.js';
+export * from './node.js';
 export * from './queen.js';
 export * from './queen-routes.js';
 export * from './rbee-error.js';

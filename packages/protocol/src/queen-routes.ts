@@ -4,6 +4,18 @@ import { jobIdSchema, nodeNameSchema, workerIdSchema } from './identifiers.js';
 import { generationResultSchema } from './inference.js';
 import { queenLogQuerySchema } from './log-query.js';
 import {
+  addNodeSchema,
+  hiveCommandEventSchema,
+  hiveCommandSchema,
+  hiveStatusSchema,
+  installEventSchema,
+  installRequestSchema,
+  nodeAnswerSchema,
+  nodeEventSchema,
+  nodeRowSchema,
+  updateNodeSchema,
+} from './node.js';
+import {
   globalWorkerSchema,
   leaseEventSchema,
   leaseReleaseSchema,
@@ -56,6 +68,59 @@ export const queenRoutes = defineRoutes({
     path: '/v2/workers/shutdown',
     body: z.object({ worker_id: workerIdSchema }),
     answer: { kind: 'json', schema: z.object({ success: z.literal(true), message: z.string() }) },
+  },
+  addNode: {
+    method: 'POST',
+    path: '/v2/registry/beehives/add',
+    slow: true,
+    body: addNodeSchema,
+    answer: { kind: 'sse', events: nodeEventSchema, json: nodeAnswerSchema },
+  },
+  updateNode: {
+    method: 'POST',
+    path: '/v2/registry/beehives/update',
+    slow: true,
+    body: updateNodeSchema,
+    answer: { kind: 'sse', events: nodeEventSchema, json: nodeAnswerSchema },
+  },
+  listNodes: {
+    method: 'GET',
+    path: '/v2/registry/beehives/list',
+    answer: { kind: 'json', schema: z.object({ nodes: z.array(nodeRowSchema) }) },
+  },
+  removeNode: {
+    method: 'POST',
+    path: '/v2/registry/beehives/remove',
+    slow: true,
+    body: z.object({ node_name: nodeNameSchema }),
+    answer: { kind: 'json', schema: nodeAnswerSchema },
+  },
+  installNode: {
+    method: 'POST',
+    path: '/v2/registry/beehives/install',
+    slow: true,
+    body: installRequestSchema,
+    answer: { kind: 'sse', events: installEventSchema },
+  },
+  listHives: {
+    method: 'GET',
+    path: '/v2/hives/list',
+    query: z.object({ node: optional(nodeNameSchema) }),
+    answer: { kind: 'json', schema: z.object({ hives: z.array(hiveStatusSchema) }) },
+  },
+  startHive: {
+    method: 'POST',
+    path: '/v2/hives/start',
+    slow: true,
+    body: hiveCommandSchema,
+    answer: { kind: 'sse', events: hiveCommandEventSchema },
+  },
+  stopHive: {
+    method: 'POST',
+    path: '/v2/hives/stop',
+    slow: true,
+    body: hiveCommandSchema,
+    answer: { kind: 'sse', events: hiveCommandEventSchema },
   },
   logs: { method: 'GET', path: '/v2/logs', slow: true, query: queenLogQuerySchema, answer: { kind: 'text' } },
   lease: { method: 'POST', path: '/v2/leases', slow: true, answer: { kind: 'sse', events: leaseEventSchema } },

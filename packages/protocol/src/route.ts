@@ -28,6 +28,8 @@ export interface Route {
   readonly open?: true;
   /** The caller waits longer than for a usual call: no total deadline unless one is given. */
   readonly slow?: true;
+  /** How often an idle stream shows that it lives, in milliseconds, where its reader must notice silence soon. Default 10 s. */
+  readonly keepAliveMs?: number;
   readonly params?: z.ZodType;
   readonly query?: z.ZodType;
   readonly body?: z.ZodType;

@@ -33,8 +33,8 @@ describe('LocalLink', () => {
   });
   afterEach(async () => {
     for (const link of links) {
-      await link.releaseHive(narrate);
-      link.close();
+      await link.stopHive(narrate);
+      await link.close();
     }
     rmSync(folder, { recursive: true, force: true });
   });
@@ -65,7 +65,7 @@ describe('LocalLink', () => {
     expect(said.map(({ action }) => action)).toEqual(['hive_start', 'hive_start']);
     expect(said[1]?.human).toContain(`pid ${first?.pid}`);
     expect(readFileSync(join(folder, 'rbee-hive.out.log'), 'utf8').match(/tiny hive/g)).toHaveLength(1);
-    await link.releaseHive(narrate);
+    await link.stopHive(narrate);
     expect(identify(first?.pid ?? 0)).toBeUndefined();
   });
 
@@ -74,7 +74,7 @@ describe('LocalLink', () => {
     const { pid } = await owner.startHive(narrate);
     const link = build('healthy');
     expect(await link.findHive()).toMatchObject({ status: 'alive', pid });
-    await link.releaseHive(narrate);
+    await link.stopHive(narrate);
     expect(identify(pid ?? 0)).toBeDefined();
   });
 
@@ -83,7 +83,7 @@ describe('LocalLink', () => {
     const { pid } = await winner.startHive(narrate);
     const loser = build('healthy');
     expect(await loser.startHive(narrate)).toMatchObject({ pid });
-    await loser.releaseHive(narrate);
+    expect(await loser.stopHive(narrate)).toBe(false);
     expect(identify(pid ?? 0)).toBeDefined();
   });
 
@@ -136,7 +136,7 @@ describe('LocalLink', () => {
   it('kills a hive that does not end in time, and says so', async () => {
     const link = build('stubborn', { queen_waits_for_hives: 200 });
     const { pid } = await link.startHive(narrate);
-    await link.releaseHive(narrate);
+    await link.stopHive(narrate);
     expect(identify(pid ?? 0)).toBeUndefined();
     expect(said.at(-1)).toMatchObject({
       action: 'shutdown',
@@ -145,13 +145,30 @@ describe('LocalLink', () => {
     });
   });
 
-  it('ends a hive that is still starting when it is released, and starts none afterwards', async () => {
+  it('ends a hive that is still starting when it is to stop, and starts none after it was closed', async () => {
     const link = build('silent');
     const starting = link.startHive(narrate);
     starting.catch(() => undefined);
-    await link.releaseHive(narrate);
+    expect(await link.stopHive(narrate)).toBe(false);
     await expect(starting).rejects.toMatchObject({ code: 'CANCELLED' });
+    const again = link.startHive(narrate);
+    again.catch(() => undefined);
+    await link.close();
+    await expect(again).rejects.toMatchObject({ code: 'CANCELLED' });
     await expect(link.startHive(narrate)).rejects.toMatchObject({ code: 'CANCELLED' });
+  });
+
+  it('starts a hive again after one was stopped, also when it is asked to at the same time', async () => {
+    const link = build('healthy');
+    const first = await link.startHive(narrate);
+    expect(link.ownsHive).toBe(true);
+    const stopping = link.stopHive(narrate);
+    const second = await link.startHive(narrate);
+    expect(await stopping).toBe(true);
+    expect(identify(first.pid ?? 0)).toBeUndefined();
+    expect(second.pid).not.toBe(first.pid);
+    expect(await link.stopHive(narrate)).toBe(true);
+    expect(link.ownsHive).toBe(false);
   });
 
   it('starts a hive again after the first one died', async () => {

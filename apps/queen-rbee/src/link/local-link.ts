@@ -1,6 +1,5 @@
 import {
   type Clock,
-  callJson,
   formatDuration,
   httpTransport,
   type Logger,
@@ -9,14 +8,14 @@ import {
   sleep,
   type Target,
   type Timeouts,
-  type Transport,
 } from '@rbee/daemon-kit';
-import { hiveRoutes, isRbeeError, RbeeError } from '@rbee/protocol';
+import { LOCALHOST, RbeeError } from '@rbee/protocol';
+import { askHealth } from './ask-health.js';
 import { type HiveCommand, HiveProcess } from './hive-process.js';
+import { hiveStartFailed } from './hive-start-error.js';
 import type { HiveHealth, Link } from './link.js';
-
-/** Name of the machine that the queen itself runs on; it is a node without any set-up. */
-const LOCALHOST = 'localhost';
+import { StartGate } from './start-gate.js';
+import { WorkerTransports } from './worker-transports.js';
 
 const FIRST_POLL_MS = 25;
 const LONGEST_POLL_MS = 100;
@@ -34,14 +33,14 @@ export interface LocalLinkOptions {
 
 /** The link to this machine: HTTP on the loopback address, and a hive that is started as a child when none answers. */
 export class LocalLink implements Link {
+  readonly kind = 'local';
   readonly node = LOCALHOST;
   readonly hive: Target;
   readonly #options: LocalLinkOptions;
-  readonly #workers = new Map<string, Transport>();
-  readonly #released = new AbortController();
+  readonly #workers: WorkerTransports;
+  readonly #gate = new StartGate<HiveHealth>();
   /** The hive that this queen started and has to end; any other one stays as it is. */
   #owned: HiveProcess | undefined;
-  #starting: Promise<HiveHealth> | undefined;
 
   constructor(options: LocalLinkOptions) {
     const { clock, timeouts, hivePort, hiveKey } = options;
@@ -49,73 +48,70 @@ export class LocalLink implements Link {
     const url = `http://127.0.0.1:${hivePort}`;
     const transport = httpTransport({ name: 'rbee-hive', url, connectTimeoutMs: timeouts.connect });
     this.hive = { transport, clock, key: hiveKey };
+    this.#workers = new WorkerTransports({ connectTimeoutMs: timeouts.connect });
+  }
+
+  get ownsHive(): boolean {
+    return this.#owned?.running ?? false;
   }
 
   workerAt(url: string): Target {
-    const { clock, timeouts } = this.#options;
-    let transport = this.#workers.get(url);
-    if (!transport) {
-      transport = httpTransport({ name: 'llm-worker-rbee', url, connectTimeoutMs: timeouts.connect });
-      this.#workers.set(url, transport);
-    }
-    return { transport, clock };
+    return { transport: this.#workers.at(url), clock: this.#options.clock };
   }
 
-  async findHive(signal?: AbortSignal): Promise<HiveHealth | undefined> {
-    try {
-      return await callJson(this.hive, hiveRoutes.health, { timeoutMs: this.#options.timeouts.health_call, signal });
-    } catch (error) {
-      // Refused or reset: nothing listens there, or it is just ending.
-      if (isRbeeError(error) && /^ECONN(REFUSED|RESET)$/.test(String(error.details.cause))) return undefined;
-      throw error;
-    }
+  async reach(_narrate: Narrate, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+  }
+
+  onLost(): () => void {
+    return () => undefined;
+  }
+
+  findHive(signal?: AbortSignal): Promise<HiveHealth | undefined> {
+    return askHealth(this.hive, { timeoutMs: this.#options.timeouts.health_call, signal });
   }
 
   startHive(narrate: Narrate): Promise<HiveHealth> {
-    this.#starting ??= this.#start(narrate).finally(() => {
-      this.#starting = undefined;
-    });
-    return this.#starting;
+    return this.#gate.start((signal) => this.#start(narrate, signal));
   }
 
-  async releaseHive(narrate: Narrate): Promise<void> {
+  stopHive(narrate: Narrate): Promise<boolean> {
+    const reason = new RbeeError('CANCELLED', `the hive of ${this.node} is being stopped`);
+    return this.#gate.stop(reason, () => this.#stopOwned(narrate));
+  }
+
+  reset(): void {
+    this.hive.transport.close();
+    this.#workers.reset();
+  }
+
+  async close(): Promise<void> {
+    await this.#gate.close(new RbeeError('CANCELLED', 'the queen is shutting down'));
+    this.hive.transport.close();
+    this.#workers.close();
+  }
+
+  async #stopOwned(narrate: Narrate): Promise<boolean> {
     const { clock, log, timeouts } = this.#options;
-    this.#released.abort(new RbeeError('CANCELLED', 'the queen is shutting down'));
-    // A start that is under way ends its own process.
-    await this.#starting?.catch(() => undefined);
     const hive = this.#owned;
-    if (!hive?.running) return;
+    if (!hive?.running) return false;
     this.#owned = undefined;
-    narrate({
-      actor: 'queen-rbee',
-      action: 'shutdown',
-      target: this.node,
-      human: `stopping the hive (pid ${hive.pid})`,
-    });
-    const { killed } = await hive.end(clock, timeouts.queen_waits_for_hives);
-    if (!killed) return;
+    const say = (human: string, level: 'info' | 'warn' = 'info') =>
+      narrate({ actor: 'queen-rbee', action: 'shutdown', target: this.node, human, level });
+    say(`stopping the hive (pid ${hive.pid})`);
+    const limit = timeouts.queen_waits_for_hives;
+    const { killed } = await hive.end(clock, limit);
+    if (!killed) return true;
     log.warn(
       { pid: hive.pid, reason: 'shutdown took too long', signal: 'SIGKILL', at: new Date(clock.now()).toISOString() },
       'a hive was killed',
     );
-    narrate({
-      actor: 'queen-rbee',
-      action: 'shutdown',
-      target: this.node,
-      level: 'warn',
-      human: `killed the hive (pid ${hive.pid}): it did not end within ${formatDuration(timeouts.queen_waits_for_hives)}`,
-    });
+    say(`killed the hive (pid ${hive.pid}): it did not end within ${formatDuration(limit)}`, 'warn');
+    return true;
   }
 
-  close(): void {
-    this.hive.transport.close();
-    for (const transport of this.#workers.values()) transport.close();
-    this.#workers.clear();
-  }
-
-  async #start(narrate: Narrate): Promise<HiveHealth> {
+  async #start(narrate: Narrate, signal: AbortSignal): Promise<HiveHealth> {
     const { clock, log, hivePort, hiveCommand } = this.#options;
-    this.#released.signal.throwIfAborted();
     const startedAt = clock.monotonic();
     const say = (human: string, more: { duration_ms?: number } = {}) =>
       narrate({ actor: 'queen-rbee', action: 'hive_start', target: this.node, human, ...more });
@@ -123,7 +119,7 @@ export class LocalLink implements Link {
     const hive = await HiveProcess.start(hiveCommand);
     log.info({ pid: hive.pid, node: this.node }, 'a hive was started');
     try {
-      const health = await this.#untilHealthy(hive);
+      const health = await this.#untilHealthy(hive, signal);
       if (health.pid !== undefined && health.pid !== hive.pid) {
         // Somebody else's hive got the port first; it is used, and stays when the queen ends.
         say(`a hive answers already (pid ${health.pid}): using it`);
@@ -150,9 +146,8 @@ export class LocalLink implements Link {
     });
   }
 
-  async #untilHealthy(hive: HiveProcess): Promise<HiveHealth> {
+  async #untilHealthy(hive: HiveProcess, signal: AbortSignal): Promise<HiveHealth> {
     const { clock, timeouts } = this.#options;
-    const { signal } = this.#released;
     const end = clock.monotonic() + timeouts.local_hive_healthy;
     let exited = false;
     void hive.exited.then(() => {
@@ -177,19 +172,7 @@ export class LocalLink implements Link {
       const { code, signal } = await hive.exited;
       why = `ended before it was healthy (${signal ?? `exit code ${code}`})`;
     }
-    const full = lastLines.length === 0 && (await hive.diskIsFull());
-    const cause = full ? 'the disk with its logs is full' : findCause(lastLines);
-    return new RbeeError('HIVE_START_FAILED', `the hive of ${this.node} ${why}${cause ? `: ${cause}` : ''}`, {
-      details: { node: this.node, port: hivePort, last_output: lastLines },
-      suggestion: full
-        ? 'free some space (df -h ~/.rbee shows how much there is), then try again'
-        : 'look at rbee-hive.out.log in the log folder (~/.rbee/logs), then try again',
-    });
+    const diskFull = lastLines.length === 0 && (await hive.diskIsFull());
+    return hiveStartFailed({ node: this.node, port: hivePort, why, lastLines, diskFull });
   }
-}
-
-/** The line in which the hive says what is wrong; what follows it is advice or a stack. Else the last line. */
-function findCause(lines: readonly string[]): string | undefined {
-  const line = lines.findLast((text) => /\bError: /.test(text)) ?? lines.at(-1);
-  return line?.trim().replace(/^\[rbee-hive\] Error: /, '');
 }

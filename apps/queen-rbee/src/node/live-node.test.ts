@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, silentLogger, systemClock } from '@rbee/daemon-kit';
+import { RbeeError } from '@rbee/protocol';
 import { LocalLink } from '../link/local-link.js';
 import { ScriptedHive } from '../testing/scripted-hive.js';
+import { ScriptedLink } from '../testing/scripted-link.js';
 import { ScriptedWorker } from '../testing/scripted-worker.js';
 import { Watch } from '../testing/watch.js';
 import { LiveNode } from './live-node.js';
@@ -23,11 +25,11 @@ describe('LiveNode', () => {
       hiveCommand: { command: 'false', args: [], variables: {}, outputFile: '/dev/null' },
     });
     const onChange = () => watch.touch();
-    node = new LiveNode({ link, log: silentLogger, timeouts: DEFAULT_TIMEOUTS, onChange });
+    node = new LiveNode({ link, log: silentLogger, timeouts: DEFAULT_TIMEOUTS, variables: {}, onChange });
   });
   afterEach(async () => {
     node.close();
-    link.close();
+    await link.close();
     await hive.stop();
   });
 
@@ -92,5 +94,98 @@ describe('LiveNode', () => {
       code: 'VERSION_MISMATCH',
       suggestion: 'upgrade the hive: rbee-keeper setup install --node localhost',
     });
+  });
+});
+
+describe('LiveNode of another machine', () => {
+  const gone = new RbeeError('SSH_CONNECTION_TIMEOUT', 'the SSH connection to far broke off');
+  let hive: ScriptedHive;
+  let watch: Watch;
+  let link: ScriptedLink;
+  let node: LiveNode;
+  const standings: string[] = [];
+
+  const open = (kind: 'ssh' | 'direct', silence = 60_000) => {
+    link = new ScriptedLink(kind, 'far', hive.port);
+    link.onReach = () => watch.touch();
+    node = new LiveNode({
+      link,
+      log: silentLogger,
+      timeouts: { ...DEFAULT_TIMEOUTS, hive_silence: silence },
+      variables: { RBEE_NO_RETRY: '1' },
+      onChange: () => watch.touch(),
+      onStanding: ({ status, hive: state }) => {
+        standings.push(`${status} ${state}`);
+        watch.touch();
+      },
+      knownBackends: [{ name: 'cuda', available: true, devices: 2 }],
+    });
+  };
+  beforeEach(async () => {
+    standings.length = 0;
+    watch = new Watch();
+    hive = await new ScriptedHive().start();
+  });
+  afterEach(async () => {
+    node.close();
+    await link.close();
+    await hive.stop();
+  });
+  const view = () => node.view(() => ({ inFlight: 0, waiting: 0, lastEndedMs: undefined }));
+
+  it('is unknown before it was met, with the backends of its registration', () => {
+    open('ssh');
+    expect(node.status).toMatchObject({ link: 'ssh', status: 'unknown', hive: 'unknown', workers: 0 });
+    expect(view()).toMatchObject({ hiveUp: false, trouble: undefined, backends: [{ name: 'cuda', devices: 2 }] });
+  });
+
+  it('is in trouble while it cannot be reached, and used again when it is back', async () => {
+    open('ssh');
+    await hive.addWorker(new ScriptedWorker());
+    node.watch();
+    await watch.until(() => node.status.hive === 'running');
+    expect(node.status).toMatchObject({ status: 'reachable', workers: 1, ram_available_mb: 24_576 });
+    link.lose(gone);
+    expect(node.status).toMatchObject({ status: 'unreachable', hive: 'unknown', reason: gone.message, workers: 0 });
+    expect(view()).toMatchObject({ hiveUp: false, trouble: gone.message });
+    await watch.until(() => link.attempts > 2);
+    link.reachError = undefined;
+    await watch.until(() => node.status.workers === 1);
+    expect(standings).toEqual(['reachable running', 'unreachable unknown', 'reachable running']);
+  });
+
+  it('tells a machine without a hive from one that cannot be reached', async () => {
+    open('ssh');
+    await hive.stop();
+    await expect(node.connect()).rejects.toMatchObject({ code: 'CONNECTION_TIMEOUT' });
+    expect(node.status).toMatchObject({ status: 'reachable', hive: 'stopped', reason: 'no hive runs there' });
+    expect(view().trouble).toBeUndefined();
+  });
+
+  it('knows a machine behind a direct link by its hive alone, which it cannot start', async () => {
+    open('direct');
+    expect(view().trouble).toBe('its hive was not met yet');
+    await hive.stop();
+    await expect(node.connect()).rejects.toMatchObject({ code: 'CONNECTION_TIMEOUT' });
+    expect(node.status).toMatchObject({ status: 'unreachable', hive: 'unknown' });
+    expect(view().trouble).toContain('refused');
+  });
+
+  it.each(['ssh', 'direct'] as const)('finds out a silent hive behind a link of the kind %s', async (kind) => {
+    open(kind, 50);
+    await node.connect();
+    await watch.until(() => standings.includes('reachable unknown'));
+    expect(view().trouble).toBe('its hive does not answer');
+    // Streams of workers are broken only where nothing else would end them.
+    expect(link.resets > 0).toBe(kind === 'direct');
+  });
+
+  it('keeps the reason why a hive could not be started', async () => {
+    open('ssh');
+    await hive.stop();
+    await expect(node.provideHive(() => undefined, new AbortController().signal)).rejects.toMatchObject({
+      code: 'HIVE_NOT_INSTALLED',
+    });
+    expect(node.status).toMatchObject({ status: 'reachable', hive: 'unknown', reason: 'no hive is installed' });
   });
 });

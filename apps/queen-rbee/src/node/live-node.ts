@@ -12,7 +12,9 @@ import {
   withTimeout,
 } from '@rbee/daemon-kit';
 import {
+  type BackendStatus,
   type GlobalWorker,
+  type HiveStatus,
   hiveEventSchema,
   hiveRoutes,
   isRbeeError,
@@ -20,10 +22,12 @@ import {
   type Worker,
   type WorkerDetail,
 } from '@rbee/protocol';
+import { connectHive } from '../link/connect-hive.js';
 import type { Link } from '../link/link.js';
 import type { NodeView, WorkerUsage } from '../placement/snapshot.js';
 import { checkHiveVersion } from './check-version.js';
 import { NodeState } from './node-state.js';
+import { judgeFailure, type NodeStanding, Standing } from './standing.js';
 
 const FIRST_RECONNECT_MS = 100;
 const LONGEST_RECONNECT_MS = 5_000;
@@ -32,8 +36,16 @@ export interface LiveNodeOptions {
   readonly link: Link;
   readonly log: Logger;
   readonly timeouts: Timeouts;
+  /** RBEE_NO_JITTER and RBEE_NO_RETRY. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
   /** Told after every change of the node's workers. */
   readonly onChange: () => void;
+  /** Told after every change of how things stand with the node. */
+  readonly onStanding?: (standing: NodeStanding) => void;
+  /** Told which backends the node has, each time its hive says so. */
+  readonly onBackends?: (backends: readonly BackendStatus[]) => void;
+  /** What is known of the node's backends while no hive tells. */
+  readonly knownBackends?: readonly BackendStatus[];
 }
 
 /** How a call to the hive is labelled and ended. */
@@ -43,18 +55,23 @@ export interface HiveCall {
 }
 
 /**
- * What the queen knows of one node, kept up to date by the hive's event stream: `unknown` (never met) → `up` ⇄ `down`.
- * Once a hive was met, the stream is opened again by itself for as long as the queen runs. While the hive is down
- * nothing is known about the node.
+ * What the queen knows of one node, kept up to date by the hive's event stream. Once a hive was met, or the node is
+ * watched, the stream is opened again by itself for as long as the queen runs. While the hive is away nothing is known
+ * about its workers and models.
  */
 export class LiveNode {
   readonly #options: LiveNodeOptions;
   readonly #state: NodeState;
+  readonly #standing: Standing;
   readonly #closed = new AbortController();
+  readonly #stopListening: () => void;
   /** Those who wait for the hive and hear how its start goes on. */
   readonly #audience = new Set<Narrate>();
   #lastSaid: Spoken | undefined;
-  #reachable: 'unknown' | 'up' | 'down' = 'unknown';
+  /** Whether to look for the hive again after a failure, although nobody asks for it. */
+  #watching = false;
+  #pid: number | undefined;
+  #version: string | undefined;
   /** Ends the newest connection to the event stream; each has its own, so that none leaves a listener behind. */
   #opening: AbortController | undefined;
   #stream: IncomingStream | undefined;
@@ -65,7 +82,15 @@ export class LiveNode {
 
   constructor(options: LiveNodeOptions) {
     this.#options = options;
-    this.#state = new NodeState(options.link.hive.clock);
+    const { link, log, onStanding } = options;
+    this.#state = new NodeState(link.hive.clock);
+    const first = {
+      status: link.kind === 'local' ? 'reachable' : 'unknown',
+      hive: 'unknown',
+      reason: undefined,
+    } as const;
+    this.#standing = new Standing({ node: link.node, log, onChange: (now) => onStanding?.(now) }, first);
+    this.#stopListening = link.onLost((reason) => this.#loseMachine(reason));
   }
 
   get name(): string {
@@ -80,9 +105,20 @@ export class LiveNode {
     return this.#state.worker(id);
   }
 
+  get standing(): NodeStanding {
+    return this.#standing.now;
+  }
+
   /** The node for placement; the queen's own counts are added by their owner. */
   view(usage: (workerId: string) => WorkerUsage): Omit<NodeView, 'starting'> {
-    return { name: this.name, hiveUp: this.#reachable === 'up', ...this.#state.view(usage) };
+    const { link, knownBackends } = this.#options;
+    const { status, hive, reason } = this.standing;
+    const seen = this.#state.view(usage);
+    const backends = seen.backends.length > 0 ? seen.backends : (knownBackends ?? []);
+    const away = status === 'unreachable' || (hive === 'unknown' && reason !== undefined);
+    const startable = link.kind !== 'direct' || hive === 'running';
+    const trouble = away || !startable ? (reason ?? 'its hive was not met yet') : undefined;
+    return { name: this.name, link: link.kind, hiveUp: hive === 'running', trouble, ...seen, backends };
   }
 
   /** The workers as the queen lists them. */
@@ -90,15 +126,51 @@ export class LiveNode {
     return this.#state.listWorkers(this.name, this.link.hive.transport.peer.url);
   }
 
+  /** The hive as the queen lists it. */
+  get status(): HiveStatus {
+    const { link } = this.#options;
+    const { status, hive, reason } = this.standing;
+    const resources = this.#state.resources;
+    return {
+      node: this.name,
+      link: link.kind,
+      status,
+      hive,
+      reason,
+      version: this.#version,
+      pid: this.#pid,
+      owned: link.ownsHive,
+      url: link.hive.transport.peer.url,
+      workers: this.#state.workerCount,
+      models: this.#state.modelCount,
+      ram_total_mb: resources && Math.round(resources.ram_total_gb * 1024),
+      ram_available_mb: resources?.ram_available_mb,
+      gpus: resources?.gpus ?? [],
+    };
+  }
+
+  /** Looks for the node's hive from now on, also when nobody asks for it. Starts none. */
+  watch(): void {
+    this.#watching = true;
+    this.connect().catch((error: Error) =>
+      this.#options.log.debug({ node: this.name, reason: error.message }, 'no hive answers yet'),
+    );
+  }
+
   /** Makes sure that a hive answers, starting one where the link can, and that its events flow. Callers share one attempt. */
   async provideHive(narrate: Narrate, signal: AbortSignal): Promise<void> {
     if (this.#stream) return;
     if (this.#lastSaid) narrate(this.#lastSaid);
     this.#audience.add(narrate);
-    this.#providing ??= this.#provide().finally(() => {
-      this.#providing = undefined;
-      this.#lastSaid = undefined;
-    });
+    this.#providing ??= this.#provide()
+      .catch((error: unknown) => {
+        this.#note(error);
+        throw error;
+      })
+      .finally(() => {
+        this.#providing = undefined;
+        this.#lastSaid = undefined;
+      });
     await orAborted(this.#providing, signal).finally(() => this.#audience.delete(narrate));
   }
 
@@ -108,7 +180,8 @@ export class LiveNode {
     this.#cancelReconnect?.();
     this.#connecting ??= this.#open()
       .catch((error: unknown) => {
-        if (this.#reachable === 'down') this.#reconnectLater();
+        this.#note(error);
+        if (this.#watching) this.#reconnectLater();
         throw error;
       })
       .finally(() => {
@@ -173,11 +246,17 @@ export class LiveNode {
   forgetHive(): void {
     this.#stream?.close();
     this.#stream = undefined;
-    this.#lose('it does not answer');
+    this.#loseHive({ ...this.standing, hive: 'stopped', reason: 'it does not answer' });
   }
 
-  /** Ends the stream and the attempts to open it. */
+  /** Ends the hive if this queen started it; resolves with whether it did. */
+  stopHive(narrate: Narrate): Promise<boolean> {
+    return this.link.stopHive(narrate);
+  }
+
+  /** Ends the stream and the attempts to open it; the link stays open. */
   close(): void {
+    this.#stopListening();
     const reason = new RbeeError('CANCELLED', 'the queen is shutting down');
     this.#closed.abort(reason);
     this.#opening?.abort(reason);
@@ -187,12 +266,14 @@ export class LiveNode {
   }
 
   async #provide(): Promise<void> {
-    const found = await this.link.findHive(this.#closed.signal);
+    const { link, timeouts, variables } = this.#options;
+    const { signal } = this.#closed;
     const tellAll: Narrate = (spoken) => {
       this.#lastSaid = spoken;
       for (const narrate of this.#audience) narrate(spoken);
     };
-    const health = found ?? (await this.link.startHive(tellAll));
+    const found = await connectHive(link, tellAll, { clock: link.hive.clock, timeouts, variables, signal });
+    const health = found ?? (await link.startHive(tellAll));
     checkHiveVersion(this.name, health.version);
     await this.connect();
   }
@@ -202,22 +283,28 @@ export class LiveNode {
     this.#closed.signal.throwIfAborted();
     this.#opening = new AbortController();
     const { signal } = this.#opening;
-    const stream = await callStream(link.hive, hiveRoutes.events, { signal, timeoutMs: timeouts.call });
+    await link.reach(() => undefined, signal);
+    const { call: timeoutMs, hive_silence: silenceMs } = timeouts;
+    const stream = await callStream(link.hive, hiveRoutes.events, { signal, timeoutMs, silenceMs });
     try {
-      const first = await withTimeout(link.hive.clock, timeouts.call, stream.messages.next(), () =>
-        this.#toSnapshotError(`sent nothing within ${timeouts.call} ms`),
+      const first = await withTimeout(link.hive.clock, timeoutMs, stream.messages.next(), () =>
+        this.#toSnapshotError(`sent nothing within ${timeoutMs} ms`),
       );
       const snapshot = first.done ? undefined : readEvent(hiveEventSchema, first.value);
       if (snapshot?.type !== 'snapshot') throw this.#toSnapshotError('did not start with a snapshot');
       checkHiveVersion(this.name, snapshot.version);
       this.#state.replace(snapshot);
+      this.#version = snapshot.version;
+      this.#pid = snapshot.pid;
     } catch (error) {
       stream.close();
       throw error;
     }
     this.#stream = stream;
+    this.#watching = true;
     this.#reconnectMs = FIRST_RECONNECT_MS;
-    this.#setReachable('up', `${this.#state.workerCount} workers`);
+    this.#standing.set({ status: 'reachable', hive: 'running', reason: undefined });
+    this.#options.onBackends?.(this.#state.backends);
     this.#options.onChange();
     this.#follow(stream).catch((error: unknown) =>
       log.error({ error, node: this.name }, 'an event of a hive was not taken'),
@@ -232,21 +319,25 @@ export class LiveNode {
   }
 
   async #follow(stream: IncomingStream): Promise<void> {
-    let reason = 'its event stream broke off';
+    let lost: Omit<NodeStanding, 'status'> = { hive: 'stopped', reason: 'its event stream broke off' };
     try {
       for await (const message of stream.messages) {
         const event = readEvent(hiveEventSchema, message);
-        if (event?.type === 'end') reason = `it has shut down (${event.reason})`;
+        if (event?.type === 'end') lost = { hive: 'stopped', reason: `it has shut down (${event.reason})` };
         else if (event?.type === 'worker') this.#takeWorker(event.change, event.worker);
         else if (event?.type === 'model') this.#takeModel(event);
+        else if (event?.type === 'resources') this.#state.resources = event.resources;
         else if (!event) this.#options.log.debug({ node: this.name, event: message.event }, 'skipped an unknown event');
       }
     } catch (error) {
       if (!isRbeeError(error)) throw error;
+      if (error.details.silence_ms !== undefined) lost = { hive: 'unknown', reason: 'its hive does not answer' };
     } finally {
       if (this.#stream === stream) {
         this.#stream = undefined;
-        this.#lose(reason);
+        this.#loseHive({ ...this.standing, ...lost });
+        // Nobody else notices that the machine behind such a link is gone: streams on it must not be waited for.
+        if (lost.hive === 'unknown' && this.link.kind === 'direct') this.link.reset();
       }
     }
   }
@@ -265,11 +356,24 @@ export class LiveNode {
     else this.#state.keepModel(model);
   }
 
-  #lose(reason: string): void {
+  /** The way to the machine broke, and every stream on it with it. */
+  #loseMachine(reason: RbeeError): void {
+    this.#stream?.close();
+    this.#stream = undefined;
+    this.#loseHive({ status: 'unreachable', hive: 'unknown', reason: reason.message });
+  }
+
+  #loseHive(standing: NodeStanding): void {
     this.#state.clear();
-    this.#setReachable('down', reason);
+    this.#pid = undefined;
+    this.#standing.set(standing);
     this.#options.onChange();
-    this.#reconnectLater();
+    if (this.#watching) this.#reconnectLater();
+  }
+
+  #note(error: unknown): void {
+    const standing = judgeFailure(this.link.kind, error);
+    if (standing) this.#standing.set(standing);
   }
 
   #reconnectLater(): void {
@@ -283,12 +387,5 @@ export class LiveNode {
         log.debug({ node: this.name, reason: error.message }, 'the hive does not answer yet'),
       );
     });
-  }
-
-  #setReachable(state: 'up' | 'down', reason: string): void {
-    if (state === this.#reachable) return;
-    const { log } = this.#options;
-    log.info({ node: this.name, from: this.#reachable, to: state }, `node ${this.name} is ${state}: ${reason}`);
-    this.#reachable = state;
   }
 }

@@ -21,6 +21,10 @@ export class NodeState {
     return this.#workers.size;
   }
 
+  get modelCount(): number {
+    return this.#models.size;
+  }
+
   worker(id: string): Worker | undefined {
     return this.#workers.get(id);
   }
@@ -74,7 +78,7 @@ export class NodeState {
   }
 
   /** The part of the node's view that stands here. */
-  view(usage: (workerId: string) => WorkerUsage): Omit<NodeView, 'name' | 'hiveUp' | 'starting'> {
+  view(usage: (workerId: string) => WorkerUsage): Pick<NodeView, 'workers' | 'models' | 'backends' | 'resources'> {
     return {
       workers: [...this.#workers.values()].map((worker) => ({ ...worker, ...usage(worker.worker_id) })),
       models: [...this.#models.values()],

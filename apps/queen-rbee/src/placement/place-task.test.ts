@@ -23,7 +23,9 @@ function worker(worker_id: string, fields: Partial<WorkerView> = {}): WorkerView
 function node(name: string, fields: Partial<NodeView> = {}): NodeView {
   return {
     name,
+    link: 'ssh',
     hiveUp: true,
+    trouble: undefined,
     workers: [],
     models: [],
     backends: [{ name: 'cpu', available: true, devices: 1 }],
@@ -42,6 +44,24 @@ const start = (fields: Partial<PendingStart> = {}): PendingStart => ({
   ...fields,
 });
 const ram = (ram_available_mb: number) => ({ ram_available_mb }) as NonNullable<NodeView['resources']>;
+const away = { hiveUp: false, backends: [] } satisfies Partial<NodeView>;
+/** A node with one GPU for each figure of free memory in MB. */
+const gpus = (...free: number[]): Partial<NodeView> => ({
+  backends: [
+    { name: 'cpu', available: true, devices: 1 },
+    { name: 'cuda', available: true, devices: free.length },
+  ],
+  resources: {
+    ...ram(64_000),
+    gpus: free.map((vram_free_mb, index) => ({
+      index,
+      name: 'GPU',
+      backend: 'cuda',
+      vram_total_mb: 24_000,
+      vram_free_mb,
+    })),
+  },
+});
 const wanted: Wanted = { model: 'hf:org/m', backend: 'cpu' };
 /** What was decided, without the words. */
 const short = (placement: Placement) =>
@@ -176,6 +196,57 @@ describe('placeTask', () => {
       [node('a'), node('b', { backends: [{ name: 'metal', available: true, devices: 1 }] })],
       'start_worker b',
     ],
+    [
+      'this machine where no hive runs yet',
+      {},
+      [node('a', away), node('localhost', { ...away, link: 'local' })],
+      'start_hive localhost',
+    ],
+    [
+      'the machine with most free memory',
+      {},
+      [node('a', { resources: ram(8000) }), node('b', { resources: ram(9000) })],
+      'start_worker b',
+    ],
+    [
+      'the GPU with most free memory',
+      { backend: 'cuda' },
+      [node('a', gpus(4000, 6000)), node('b', gpus(5000, 5500)), node('c', gpus(7000))],
+      'start_worker c',
+    ],
+    [
+      'the asked-for GPU counts alone',
+      { backend: 'cuda', device: 0 },
+      [node('a', gpus(4000, 9000)), node('b', gpus(5000, 5500))],
+      'start_worker b',
+    ],
+    [
+      'a node with the backend although its hive is away',
+      { backend: 'cuda' },
+      [node('localhost', { link: 'local' }), node('b', { ...away, backends: gpus(1).backends ?? [] })],
+      'start_hive b',
+    ],
+    [
+      'nothing goes to a node in trouble',
+      {},
+      [node('a', { trouble: 'away', workers: [worker('w')] }), node('b')],
+      'start_worker b',
+    ],
+    [
+      'a node in trouble is used when it is asked for',
+      { node: 'a' },
+      [node('a', { ...away, trouble: 'away' }), node('b')],
+      'start_hive a',
+    ],
+    ['every node in trouble', {}, [node('a', { trouble: 'away' }), node('b', { trouble: 'away' })], 'NO_NODE_FITS'],
+    ['a single node in trouble is asked itself', {}, [node('a', { ...away, trouble: 'away' })], 'start_hive a'],
+    [
+      'a node that failed the task is left out',
+      { excludedNodes: new Map([['a', 'full']]) },
+      [node('a'), node('b')],
+      'start_worker b',
+    ],
+    ['the last node that failed the task', { excludedNodes: new Map([['a', 'full']]) }, [node('a')], 'NO_NODE_FITS'],
     ['a single node is asked itself', { backend: 'metal' }, [node('a')], 'start_worker a'],
     ['an unknown node', { node: 'c' }, [node('a')], 'NODE_NOT_FOUND'],
     ['no node at all', {}, [], 'NO_NODE_FITS'],
@@ -203,6 +274,16 @@ describe('placeTask', () => {
       { node: 'a', reason: 'it has no cuda, only cpu' },
       { node: 'b', reason: 'it has no cuda device 2, only 2 of them' },
       { node: 'c', reason: 'it has 5999 MB free, 6000 MB are needed' },
+    ]);
+  });
+
+  it('says of nodes that are left out why', () => {
+    const nodes = [node('a', { trouble: 'it does not answer' }), node('b')];
+    const placement = placeTask({ ...wanted, excludedNodes: new Map([['b', 'its disk is full']]) }, nodes);
+    if (placement.action !== 'refuse') throw new Error('the task was placed');
+    expect(placement.error.details.nodes).toEqual([
+      { node: 'a', reason: 'it does not answer' },
+      { node: 'b', reason: 'its disk is full' },
     ]);
   });
 

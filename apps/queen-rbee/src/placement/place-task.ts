@@ -19,10 +19,13 @@ export type Placement =
 
 /**
  * Decides where a task goes: a worker with a free slot (idle ones first, then most free slots, then longest idle), one
- * that is loading, a queue, and only then a new worker, on the node that has the model, then on one whose hive answers.
+ * that is loading, a queue, and only then a new worker: on the node that has the model, then on one whose hive answers,
+ * then on the one with least work and most free memory. A node that is in trouble gets only what asks for it by name.
  */
 export function placeTask(wanted: Wanted, nodes: readonly NodeView[]): Placement {
-  const candidates = wanted.node === undefined ? nodes : nodes.filter(({ name }) => name === wanted.node);
+  const candidates = nodes.filter((node) =>
+    wanted.node === undefined ? findRefusal(wanted, node, nodes) === undefined : node.name === wanted.node,
+  );
   if (wanted.node !== undefined && candidates.length === 0) {
     return { action: 'refuse', error: nodeNotFound(wanted.node, nodes) };
   }
@@ -32,7 +35,7 @@ export function placeTask(wanted: Wanted, nodes: readonly NodeView[]): Placement
     findWorker(matching) ??
     findStart(wanted, candidates, matching, isWantedModel) ??
     findQueue(matching) ??
-    chooseNode(wanted, candidates, isWantedModel)
+    chooseNode(wanted, nodes, isWantedModel)
   );
 }
 
@@ -127,32 +130,55 @@ function findQueue(matching: readonly Found[]): Placement | undefined {
   return { action: 'wait', node: node.name, worker: worker.worker_id, reason };
 }
 
-function chooseNode(wanted: Wanted, candidates: readonly NodeView[], isWantedModel: IsWantedModel): Placement {
+/** Why a node does not take part in a placement that may go anywhere; the only node there is is always asked itself. */
+function findRefusal(wanted: Wanted, node: NodeView, nodes: readonly NodeView[]): string | undefined {
+  return wanted.excludedNodes?.get(node.name) ?? (nodes.length > 1 ? node.trouble : undefined);
+}
+
+function chooseNode(wanted: Wanted, nodes: readonly NodeView[], isWantedModel: IsWantedModel): Placement {
   const findModel = (node: NodeView) => node.models.find(({ model_ref }) => isWantedModel(model_ref));
   const hasModel = (node: NodeView) => findModel(node) !== undefined;
-  const [only] = candidates;
-  // A single node is not judged from here: its own check says more precisely what is missing.
-  const judged = candidates.map((node) => ({
-    node,
-    unfit: candidates.length > 1 ? findUnfitness(wanted, node, findModel(node)?.size_bytes) : undefined,
-  }));
-  const fitting = judged.filter(({ unfit }) => unfit === undefined).map(({ node }) => node);
-  if (!only || fitting.length === 0) {
+  // A node that was asked for, or the only one, is not judged from here: its own check says more precisely what is missing.
+  const judge = (node: NodeView) =>
+    findRefusal(wanted, node, nodes) ??
+    (nodes.length > 1 ? findUnfitness(wanted, node, findModel(node)?.size_bytes) : undefined);
+  const judged =
+    wanted.node === undefined
+      ? nodes.map((node) => ({ node, unfit: judge(node) }))
+      : nodes.filter(({ name }) => name === wanted.node).map((node) => ({ node, unfit: undefined }));
+  const [best, ...others] = judged
+    .filter(({ unfit }) => unfit === undefined)
+    .map(({ node }) => node)
+    .sort(
+      (a, b) =>
+        Number(hasModel(b)) - Number(hasModel(a)) ||
+        Number(b.hiveUp) - Number(a.hiveUp) ||
+        load(a) - load(b) ||
+        freeMemory(wanted, b) - freeMemory(wanted, a) ||
+        Number(b.link === 'local') - Number(a.link === 'local') ||
+        a.name.localeCompare(b.name),
+    );
+  if (!best) {
     const reasons = judged.map(({ node, unfit }) => ({ node: node.name, reason: unfit }));
     return { action: 'refuse', error: noNodeFits(wanted, reasons) };
   }
-  const [best = only] = fitting.sort(
-    (a, b) =>
-      Number(hasModel(b)) - Number(hasModel(a)) ||
-      Number(b.hiveUp) - Number(a.hiveUp) ||
-      load(a) - load(b) ||
-      a.name.localeCompare(b.name),
-  );
   if (!best.hiveUp) return { action: 'start_hive', node: best.name, reason: 'no hive is known to run there' };
   const reason = hasModel(best)
     ? 'no worker has the model loaded, but it is in the catalog'
-    : 'no worker has the model loaded';
+    : others.some(({ hiveUp }) => hiveUp)
+      ? `no worker has the model loaded; it has least work and ${freeMemory(wanted, best)} MB free`
+      : 'no worker has the model loaded';
   return { action: 'start_worker', node: best.name, reason };
+}
+
+/** Free memory in MB where the model would lie: of the device with most of it, or of the machine. */
+function freeMemory(wanted: Wanted, { resources }: NodeView): number {
+  if (wanted.backend === 'cpu') return resources?.ram_available_mb ?? 0;
+  const devices = resources?.gpus.filter(
+    ({ backend, index }) =>
+      (backend ?? 'cuda') === wanted.backend && (wanted.device === undefined || wanted.device === index),
+  );
+  return Math.max(0, ...(devices ?? []).map(({ vram_free_mb }) => vram_free_mb));
 }
 
 function load(node: NodeView): number {
@@ -161,7 +187,7 @@ function load(node: NodeView): number {
 
 /** Why a worker for this model cannot run on a node; `undefined` when nothing speaks against it, or nothing is known. */
 function findUnfitness(wanted: Wanted, node: NodeView, size: number | undefined): string | undefined {
-  if (!node.hiveUp) return undefined;
+  if (node.backends.length === 0) return undefined;
   const backend = node.backends.find(({ name, available }) => name === wanted.backend && available);
   if (!backend) {
     const present = node.backends.filter(({ available }) => available).map(({ name }) => name);
@@ -184,7 +210,7 @@ export function nodeNotFound(name: string, nodes: readonly { readonly name: stri
     `there is no node ${name}; known: ${nodes.map((node) => node.name).join(', ')}`,
     {
       details: { node: name, known: nodes.map((node) => node.name) },
-      suggestion: `leave --node out; adding machines comes with a later version (rbee-keeper setup add-node --name ${name} --ssh-host HOST --ssh-user USER)`,
+      suggestion: `add it: rbee-keeper setup add-node --name ${name} --ssh-host HOST --ssh-user USER`,
     },
   );
 }
@@ -196,7 +222,8 @@ function noNodeFits(wanted: Wanted, nodes: readonly { node: string; reason: stri
     `no node can run ${wanted.model} on ${wanted.backend}: ${list || 'there is no node'}`,
     {
       details: { nodes },
-      suggestion: 'choose another backend, for example --backend cpu, or a smaller model',
+      suggestion:
+        'choose another backend, for example --backend cpu, or a smaller model; see how the nodes are: rbee-keeper hive status',
     },
   );
 }

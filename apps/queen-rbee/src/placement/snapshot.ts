@@ -1,4 +1,4 @@
-import type { Backend, BackendStatus, Resources, Worker } from '@rbee/protocol';
+import type { Backend, BackendStatus, LinkKind, Resources, Worker } from '@rbee/protocol';
 
 /** What this queen counts itself of one worker. */
 export interface WorkerUsage {
@@ -29,10 +29,14 @@ export interface PendingStart {
 /** One node as placement sees it. What stands here is advisory: whoever acts on it checks again. */
 export interface NodeView {
   readonly name: string;
-  /** Whether its hive answers; without that nothing else is known about the node. */
+  readonly link: LinkKind;
+  /** Whether its hive answers; without that its workers, models and resources are not known. */
   readonly hiveUp: boolean;
+  /** Why no work is placed there unless it was asked for by name; `undefined` when nothing speaks against it. */
+  readonly trouble: string | undefined;
   readonly workers: readonly WorkerView[];
   readonly models: readonly { readonly model_ref: string; readonly size_bytes: number }[];
+  /** What its hive says or, where that is away, what was known last. */
   readonly backends: readonly BackendStatus[];
   readonly resources: Resources | undefined;
   readonly starting: readonly PendingStart[];
@@ -46,4 +50,6 @@ export interface Wanted {
   readonly device?: number | undefined;
   /** Workers that the task has lost or that turned it away. */
   readonly excluded?: ReadonlySet<string>;
+  /** Nodes that could not serve the task, with the reason; they count only where no node was asked for. */
+  readonly excludedNodes?: ReadonlyMap<string, string>;
 }

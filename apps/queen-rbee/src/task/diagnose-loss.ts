@@ -20,6 +20,13 @@ export async function diagnoseLoss(loss: Loss): Promise<RbeeError> {
   const { node, workerId, tokensOut, cause } = loss;
   const details = { worker_id: workerId, node: node.name, tokens_out: tokensOut };
   const suggestion = 'repeat the request: another worker takes it';
+  if (node.standing.status === 'unreachable') {
+    return new RbeeError(
+      'WORKER_CONNECTION_LOST',
+      `the connection to ${node.name} broke off after ${tokensOut} tokens: ${node.standing.reason}`,
+      { details, suggestion: 'check the network to the node, then repeat the request', cause },
+    );
+  }
   if (await stillAnswers(loss)) {
     return new RbeeError(
       'WORKER_CONNECTION_LOST',

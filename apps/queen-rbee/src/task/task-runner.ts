@@ -1,4 +1,4 @@
-import type { Clock, Timeouts } from '@rbee/daemon-kit';
+import { type Clock, orAborted, type Timeouts } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError } from '@rbee/protocol';
 import type { LiveNode } from '../node/live-node.js';
 import type { Nodes } from '../node/nodes.js';
@@ -40,8 +40,10 @@ export class TaskRunner {
   }
 
   /** Throws what is known before any work begins: NODE_NOT_FOUND, NO_NODE_FITS, QUEUE_FULL. */
-  admit(task: Task): void {
-    const { slots, starts } = this.#options;
+  async admit(task: Task): Promise<void> {
+    const { nodes, slots, starts } = this.#options;
+    // A task that may go anywhere waits a moment for machines that are just being met.
+    if (task.request.node === undefined) await orAborted(nodes.look(nodes.all()), task.signal);
     const placement = this.#place(task);
     if (placement.action === 'refuse') throw placement.error;
     if (placement.action === 'wait') slots.checkQueue(placement.worker);
@@ -74,7 +76,9 @@ export class TaskRunner {
       } catch (error) {
         // The first reason counts: what fails after an abort fails because of it.
         if (signal.aborted) throw signal.reason;
-        if (!mayGoElsewhere(error) || task.tokensOut > 0) throw error;
+        if (task.tokensOut > 0) throw error;
+        if (this.#excludeNode(task, error)) continue;
+        if (!mayGoElsewhere(error)) throw error;
         if (isLoss(error) && losses++ >= mostLosses) throw error;
         if (round >= MOST_PLACEMENTS) throw error;
         task.narrate({
@@ -105,14 +109,15 @@ export class TaskRunner {
     const placement = this.#place(task);
     if (placement.action === 'refuse') throw placement.error;
     const node = nodes.get(placement.node);
+    this.#tellPlace(task, placement);
     const waiting: Waiting = { correlationId: task.correlationId, signal: task.signal, listener: task };
     let workerId: string | undefined;
     switch (placement.action) {
       case 'start_hive':
-        await node.provideHive(task.narrate, task.signal);
+        await this.#at(node, () => node.provideHive(task.narrate, task.signal));
         return undefined;
       case 'start_worker':
-        workerId = await starts.start(node, task.wanted, waiting);
+        workerId = await this.#at(node, () => starts.start(node, task.wanted, waiting));
         task.freshWorkers.add(workerId);
         break;
       case 'follow':
@@ -130,6 +135,48 @@ export class TaskRunner {
     const lease = await this.#takeSlot(task, output, workerId, placement.reason);
     this.#announce(task, output, node, workerId, placement.reason);
     return { node, workerId, lease };
+  }
+
+  /** Notes which node a failure belongs to. */
+  async #at<T>(node: LiveNode, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw isRbeeError(error) && isNodeTrouble(error) ? new NodeFailure(node, error) : error;
+    }
+  }
+
+  /** Leaves out a node that cannot serve a task which may go elsewhere, if there is another one to try. */
+  #excludeNode(task: Task, error: unknown): boolean {
+    if (!(error instanceof NodeFailure)) return false;
+    const { node, reason } = error;
+    task.excludedNodes.set(node.name, reason.message);
+    const next = task.request.node === undefined ? this.#place(task) : undefined;
+    if (!next || next.action === 'refuse') {
+      // With a single machine there is nothing to compare: what failed says it best.
+      throw next?.action === 'refuse' && task.excludedNodes.size > 1 ? next.error : reason;
+    }
+    task.narrate({
+      actor: 'queen-rbee',
+      action: 'retry',
+      target: task.id,
+      level: 'warn',
+      human: `${node.name} cannot take the task: ${reason.message}`,
+    });
+    return true;
+  }
+
+  /** Says where a task goes that may go anywhere, and why. */
+  #tellPlace(task: Task, placement: Exclude<Placement, { action: 'refuse' }>): void {
+    const { node, reason } = placement;
+    if (task.request.node !== undefined || this.#options.nodes.all().length < 2 || task.placedOn === node) return;
+    task.placedOn = node;
+    task.narrate({
+      actor: 'queen-rbee',
+      action: 'task_placed',
+      target: node,
+      human: `placing the task on ${node}: ${reason}`,
+    });
   }
 
   async #runAt({ node, workerId, lease }: Seat, task: Task, output: TaskOutput): Promise<void> {
@@ -172,6 +219,29 @@ export class TaskRunner {
     const { url, state } = worker;
     output.tell({ type: 'worker', worker_id: workerId, node: node.name, url, state, reused });
   }
+}
+
+/** What a node failed with, while the task had not begun there. */
+class NodeFailure extends Error {
+  constructor(
+    readonly node: LiveNode,
+    readonly reason: RbeeError,
+  ) {
+    super(reason.message, { cause: reason });
+  }
+}
+
+/** Whether an error is about the node rather than about the task: another node may well succeed. */
+function isNodeTrouble({ code, details }: RbeeError): boolean {
+  return (
+    // It was tried as often as it may be.
+    (code === 'CONNECTION_TIMEOUT' && details.attempts !== undefined) ||
+    /^(SSH_|HIVE_|INSUFFICIENT_|VRAM_|GPU_|BACKEND_)/.test(code) ||
+    /^(VERSION_MISMATCH|INVALID_RESPONSE|INVALID_API_KEY|MISSING_API_KEY)$/.test(code) ||
+    /^(OUT_OF_MEMORY|CUDA_DEVICE_FAILED|WORKER_BINARY_NOT_FOUND|INVALID_DEVICE|NO_FREE_PORT|CATALOG_UNAVAILABLE)$/.test(
+      code,
+    )
+  );
 }
 
 function isLoss(error: RbeeError): boolean {

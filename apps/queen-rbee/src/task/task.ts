@@ -29,6 +29,10 @@ export class Task implements Listener {
   readonly narrate: Narrate;
   /** Workers that this task has lost or that turned it away. */
   readonly excluded = new Set<string>();
+  /** Nodes that could not serve this task, with the reason. */
+  readonly excludedNodes = new Map<string, string>();
+  /** Where the user was told that the task is placed. */
+  placedOn: string | undefined;
   /** Workers that were started for it, or for another task while it waited. */
   readonly freshWorkers = new Set<string>();
   /** Settles when the task has ended and everything it held was given back. */
@@ -84,7 +88,7 @@ export class Task implements Listener {
 
   get wanted(): Wanted {
     const { node, model, backend, device } = this.request;
-    return { node, model, backend, device, excluded: this.excluded };
+    return { node, model, backend, device, excluded: this.excluded, excludedNodes: this.excludedNodes };
   }
 
   /** Passes on what another process said while this task waited for it, under the id of this task. */

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_TIMEOUTS, type Logger, silentLogger, systemClock, type Timeouts } from '@rbee/daemon-kit';
 import { SseDecoder, type SseMessage } from '@rbee/protocol';
@@ -60,6 +60,10 @@ export class TestQueen {
       bodyBytes: 1024 * 1024,
       queueLength: 256,
       configFile: undefined,
+      database: join(logDir, 'beehives.db'),
+      remoteBinaryPath: undefined,
+      remoteGitRepoDir: undefined,
+      mockHiveUrl: undefined,
       ...options.settings,
       timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
     };
@@ -68,6 +72,8 @@ export class TestQueen {
       clock: systemClock,
       log: options.log ?? silentLogger,
       pid: process.pid,
+      home: logDir,
+      user: userInfo().username,
       variables: { RBEE_NO_JITTER: '1', ...options.variables },
       hiveProgram: options.hiveProgram ?? { command: process.execPath, args: ['-e', 'process.exit(7)', '--'] },
     });

@@ -1,7 +1,7 @@
-import { type Kysely, type Migration, type MigrationProvider, Migrator, sql } from 'kysely';
+import type { Migrations } from '@rbee/database';
+import { type Kysely, sql } from 'kysely';
 
-/** Applied in the order of their names; one that was released is never changed. */
-const MIGRATIONS: Record<string, Migration> = {
+export const MIGRATIONS: Migrations = {
   '0001_models': {
     async up(db: Kysely<unknown>) {
       await db.schema
@@ -29,11 +29,3 @@ const MIGRATIONS: Record<string, Migration> = {
     },
   },
 };
-
-const provider: MigrationProvider = { getMigrations: async () => MIGRATIONS };
-
-/** Brings the database to the newest schema; throws what the failing step threw. */
-export async function migrateCatalog<T>(db: Kysely<T>): Promise<void> {
-  const { error } = await new Migrator({ db, provider }).migrateToLatest();
-  if (error !== undefined) throw error;
-}

@@ -9,7 +9,7 @@ import { makeGguf, tinyModelMetadata } from '../../test/synthetic-gguf.js';
 import { BUNDLED_MODELS_DIR } from '../installation.js';
 import { Provisioner } from '../provisioning/provisioner.js';
 import { registerBundledModels } from './bundled-models.js';
-import { CatalogDatabase, isBindingError } from './catalog-database.js';
+import { CatalogDatabase } from './catalog-database.js';
 import { ModelCatalog } from './model-catalog.js';
 import { slugOf } from './model-file.js';
 
@@ -230,12 +230,4 @@ it.each([
   ['/m/---.gguf', null, 'model'],
 ])('names %s with %s %s', (path, quantization, slug) => {
   expect(slugOf(path, quantization)).toBe(slug);
-});
-
-it.each([
-  ['a binding that was never compiled', new Error('Could not locate the bindings file. Tried: ...'), true],
-  ['one for another Node.js', Object.assign(new Error('NODE_MODULE_VERSION 115'), { code: 'ERR_DLOPEN_FAILED' }), true],
-  ['a file that is no database', Object.assign(new Error('no database'), { code: 'SQLITE_NOTADB' }), false],
-])('knows %s', (_name, error, expected) => {
-  expect(isBindingError(error)).toBe(expected);
 });

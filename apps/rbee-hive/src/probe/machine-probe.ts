@@ -19,9 +19,10 @@ export interface MachineProbeOptions {
   run?: RunProgram;
 }
 
-/** Finds out what this machine has. Nothing is kept between two probes; probes at the same time share one. */
+/** Finds out what this machine has. Probes at the same time share one. */
 export class MachineProbe {
   private running: Promise<ProbeSnapshot> | null = null;
+  private latest: Pick<ProbeSnapshot, 'backends' | 'devices'> | undefined;
   private readonly run: RunProgram;
 
   constructor(private readonly options: MachineProbeOptions) {
@@ -40,9 +41,16 @@ export class MachineProbe {
     return this.running;
   }
 
+  /** As `snapshot`, but backends and devices are those of the probe before: only memory and disk are read, which is quick. */
+  async quickSnapshot(): Promise<ProbeSnapshot> {
+    if (this.latest === undefined) return this.snapshot();
+    const [ram, disk] = await Promise.all([this.readMemory(), readDisk(this.options.modelsDir)]);
+    return this.simulate({ ...this.latest, ram, disk });
+  }
+
   /** Memory alone, which is quick: it is read again directly before a process is started. */
   async ram(): Promise<Memory> {
-    return this.simulated ? (await this.snapshot()).ram : this.readMemory();
+    return this.simulated ? (await this.quickSnapshot()).ram : this.readMemory();
   }
 
   private async probe(): Promise<ProbeSnapshot> {
@@ -54,7 +62,11 @@ export class MachineProbe {
     ]);
     const metal = this.options.platform === 'darwin' ? await findMetalDevices(this.run, ram) : [];
     const devices = [...cuda, ...metal, ...vulkan];
-    const detected: ProbeSnapshot = { backends: summarise(devices), devices, ram, disk };
+    this.latest = { backends: summarise(devices), devices };
+    return this.simulate({ ...this.latest, ram, disk });
+  }
+
+  private async simulate(detected: ProbeSnapshot): Promise<ProbeSnapshot> {
     const { probeFile } = this.options;
     return probeFile === undefined ? detected : applySimulatedFigures(probeFile, detected);
   }

@@ -38,7 +38,7 @@ export function workerArguments(spec: WorkerSpec, address: WorkerAddress): strin
 }
 
 /** Variables that only the hive itself has use for. */
-const NOT_FOR_WORKERS = new Set(['HF_TOKEN', 'RBEE_PROBE_FILE', 'RBEE_CATALOG_DB']);
+const NOT_FOR_WORKERS = new Set(['HF_TOKEN', 'RBEE_PROBE_FILE', 'RBEE_CATALOG_DB', 'RBEE_HIVE_TOKEN_FILE']);
 
 /**
  * Environment of the worker process. One libuv thread keeps all decode calls on one thread, which the compute threads

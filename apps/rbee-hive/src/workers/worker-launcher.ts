@@ -21,6 +21,7 @@ import {
   type SpawnRequest,
   toRbeeError,
 } from '@rbee/protocol';
+import { toUrl } from '../loopback.js';
 import { checkRam, checkWorkerFits, chooseDevice, type Reservation, requiredMemoryMb } from '../preflight/preflight.js';
 import type { MachineProbe } from '../probe/machine-probe.js';
 import { BYTES_PER_MB } from '../probe/snapshot.js';
@@ -172,7 +173,7 @@ export class WorkerLauncher {
     const { workerHost: host, runFiles, logDir, workerProgram, variables, callbackUrl, hive, pool } = this.options;
     const { workerId, modelRef, backend, device } = spec;
     const key = new Secret(randomBytes(32).toString('hex'));
-    const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    const url = toUrl(host, port);
     const identity = { workerId, url, modelRef, backend, device, owned: true };
     const worker = new Worker(identity, key, pool.context, spawn.correlationId);
     for (const event of spawn.heard) worker.start.hear(event);

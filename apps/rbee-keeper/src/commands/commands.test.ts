@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { GlobalWorker } from '@rbee/protocol';
+import { hiveOf } from '../testing/scripted-nodes.js';
 import { ScriptedQueen } from '../testing/scripted-queen.js';
 import { makeFolder, removeFolders, runKeeper, startKeeper } from '../testing/start-keeper.js';
 
@@ -46,6 +47,15 @@ describe('workers', () => {
     ]);
   });
 
+  it('says which nodes cannot be reached, and lists the workers of the others', async () => {
+    queen.workers = [worker];
+    queen.nodes.hives = [hiveOf('localhost'), hiveOf('attic', { status: 'unreachable', reason: 'no route to host' })];
+    const { code, stdout, stderr } = await run('workers', 'list');
+    expect(code).toBe(0);
+    expect(stdout).toContain('worker-1');
+    expect(stderr).toBe('[queen-rbee] attic cannot be reached: no route to host\n');
+  });
+
   it('suggests the next command when there are none', async () => {
     const { code, stdout, stderr } = await run('workers', 'list');
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'No workers.\n' });
@@ -70,7 +80,7 @@ describe('workers', () => {
     const { code, stderr } = await run('workers', 'health', '--node', 'attic');
     expect(code).toBe(1);
     expect(stderr).toContain('attic');
-    expect(stderr).toContain('setup add-node');
+    expect(stderr).toContain('rbee-keeper setup add-node --name attic');
   });
 
   it('stops one', async () => {

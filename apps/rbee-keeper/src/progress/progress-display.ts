@@ -1,7 +1,12 @@
 import type { Clock } from '@rbee/daemon-kit/client';
-import type { ProgressEvent } from '@rbee/protocol';
 import type { Output } from '../output.js';
-import { describeProgress, type ProgressMoment, renderProgressBar, renderProgressText } from './progress-line.js';
+import {
+  type AnyProgress,
+  describeProgress,
+  type ProgressMoment,
+  renderProgressBar,
+  renderProgressText,
+} from './progress-line.js';
 
 const LINE_EVERY_MS = 5000;
 const LINE_EVERY_TENTH = 10;
@@ -18,7 +23,7 @@ export class ProgressDisplay {
   }
 
   /** Shows the newest state. */
-  update(event: ProgressEvent): void {
+  update(event: AnyProgress): void {
     const moment = describeProgress(event);
     if (this.#output.isTerminal) {
       this.#output.transient(renderProgressBar(moment, this.#output.columns, this.#output.palette));

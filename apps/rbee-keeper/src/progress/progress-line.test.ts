@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { ProgressEvent } from '@rbee/protocol';
 import { plainPalette } from '../palette.js';
-import { describeProgress, renderProgressBar, renderProgressText } from './progress-line.js';
+import { type AnyProgress, describeProgress, renderProgressBar, renderProgressText } from './progress-line.js';
 
 const MIB = 2 ** 20;
 const download: ProgressEvent = {
@@ -12,10 +12,23 @@ const download: ProgressEvent = {
   speed_mbps: 44.8,
   eta_seconds: 75,
 };
+const upload: AnyProgress = {
+  type: 'progress',
+  phase: 'upload',
+  bytes_done: 2 * MIB,
+  bytes_total: 5 * MIB,
+  bytes_per_second: MIB / 2,
+};
 const load: ProgressEvent = { type: 'progress', phase: 'load', layers_loaded: 24, layers_total: 32 };
 
 describe('renderProgressText', () => {
-  it.each<[string, ProgressEvent, string]>([
+  it.each<[string, AnyProgress, string]>([
+    ['an upload', upload, 'uploading 40 % (2.0 of 5.0 MB, 0.5 MB/s, 6 s left)'],
+    [
+      'an upload that has just begun',
+      { ...upload, bytes_done: 0, bytes_per_second: 0 },
+      'uploading 0 % (0.0 of 5.0 MB)',
+    ],
     ['a download', download, 'downloading 40 % (2.0 of 5.0 MB, 5.6 MB/s, 1 min 15 s left)'],
     [
       'a download of unknown size',
@@ -47,7 +60,7 @@ describe('renderProgressBar', () => {
   });
 
   it.each([20, 40, 60, 61, 62, 70, 80, 120])('never reaches the last of %d columns', (columns) => {
-    for (const event of [load, download, { ...download, bytes_total: undefined }]) {
+    for (const event of [load, upload, download, { ...download, bytes_total: undefined }]) {
       expect(renderProgressBar(describeProgress(event), columns, plainPalette).length).toBeLessThan(columns);
     }
   });

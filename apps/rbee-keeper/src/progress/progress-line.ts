@@ -1,5 +1,8 @@
-import type { ProgressEvent } from '@rbee/protocol';
+import type { InstallEvent, ProgressEvent } from '@rbee/protocol';
 import type { Palette } from '../palette.js';
+
+/** Long work that goes on: of a task, or the upload of an installation. */
+export type AnyProgress = ProgressEvent | Extract<InstallEvent, { type: 'progress' }>;
 
 /** A moment of long work, in words. */
 export interface ProgressMoment {
@@ -16,8 +19,18 @@ const MOST_CELLS = 30;
 const FEWEST_CELLS = 8;
 
 /** What a progress event tells. */
-export function describeProgress(event: ProgressEvent): ProgressMoment {
+export function describeProgress(event: AnyProgress): ProgressMoment {
+  if (event.phase === 'upload') return describeUpload(event);
   return event.phase === 'download' ? describeDownload(event) : describeLoad(event);
+}
+
+function describeUpload(event: Extract<AnyProgress, { phase: 'upload' }>): ProgressMoment {
+  const { bytes_done: done, bytes_total: total, bytes_per_second: rate } = event;
+  const parts = [
+    `${megabytes(done)} of ${megabytes(total)} MB`,
+    ...(rate ? [`${megabytes(rate)} MB/s`, `${remaining((total - done) / rate)} left`] : []),
+  ];
+  return { actor: 'queen-rbee', doing: 'uploading', fraction: share(done, total), detail: parts.join(', ') };
 }
 
 function describeDownload(event: ProgressEvent): ProgressMoment {

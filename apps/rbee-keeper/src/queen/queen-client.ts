@@ -1,5 +1,16 @@
 import { callJson, callStream, callText, type IncomingStream, type Target } from '@rbee/daemon-kit/client';
-import { type GlobalWorker, queenRoutes, type TaskRequestInput } from '@rbee/protocol';
+import {
+  type AddNodeInput,
+  type BodyInputOf,
+  type GlobalWorker,
+  type HiveStatus,
+  type NodeAnswer,
+  type NodeRow,
+  queenRoutes,
+  type Route,
+  type TaskRequestInput,
+  type UpdateNodeInput,
+} from '@rbee/protocol';
 
 interface ClientOptions {
   readonly target: Target;
@@ -16,6 +27,9 @@ export interface LogQuery {
   readonly lines: number | undefined;
   readonly worker: string | undefined;
 }
+
+/** An open stream of a queen that lives shows it every few seconds. */
+const SILENCE_MS = 60_000;
 
 /** The requests that commands make of a queen. Each throws the queen's coded error. */
 export class QueenClient {
@@ -68,5 +82,48 @@ export class QueenClient {
       correlationId,
       timeoutMs,
     });
+  }
+
+  /** Registers a node; nodeEventSchema has what the stream tells. It ends, and the addition with it, when the user gives up. */
+  addNode(body: AddNodeInput): Promise<IncomingStream> {
+    return this.#stream(queenRoutes.addNode, body);
+  }
+
+  /** Changes a node; as `addNode`. */
+  updateNode(body: UpdateNodeInput): Promise<IncomingStream> {
+    return this.#stream(queenRoutes.updateNode, body);
+  }
+
+  /** Installs rbee on a node; installEventSchema has what the stream tells. */
+  installNode(node: string, service: boolean): Promise<IncomingStream> {
+    return this.#stream(queenRoutes.installNode, { node_name: node, service });
+  }
+
+  /** Starts or ends the hive of a node; hiveCommandEventSchema has what the stream tells. */
+  commandHive(what: 'startHive' | 'stopHive', node: string): Promise<IncomingStream> {
+    return this.#stream(queenRoutes[what], { node });
+  }
+
+  /** The registered nodes by name. */
+  async listNodes(): Promise<readonly NodeRow[]> {
+    const { target, timeoutMs, signal } = this.#options;
+    return (await callJson(target, queenRoutes.listNodes, { timeoutMs, signal })).nodes;
+  }
+
+  /** Forgets a node; what runs there is let go first, which may take as long as its hive takes to end. */
+  removeNode(node: string): Promise<NodeAnswer> {
+    const { target, signal } = this.#options;
+    return callJson(target, queenRoutes.removeNode, { body: { node_name: node }, signal });
+  }
+
+  /** The hives of one node, or of all, as the queen sees them now. */
+  async listHives(node?: string): Promise<readonly HiveStatus[]> {
+    const { target, timeoutMs, signal } = this.#options;
+    return (await callJson(target, queenRoutes.listHives, { query: { node }, timeoutMs, signal })).hives;
+  }
+
+  #stream<R extends Route>(route: R, body: BodyInputOf<R>): Promise<IncomingStream> {
+    const { target, signal } = this.#options;
+    return callStream(target, route, { body, signal, silenceMs: SILENCE_MS });
   }
 }

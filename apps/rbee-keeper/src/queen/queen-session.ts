@@ -54,6 +54,11 @@ export class QueenSession {
     });
   }
 
+  /** Whether the queen ends with the last of those who use it, together with what it started. */
+  get isEphemeral(): boolean {
+    return this.#lease.ephemeral;
+  }
+
   /** Aborted when the queen is lost; the session must then be closed and another one opened. */
   get lost(): AbortSignal {
     return this.#lease.lost;

@@ -1,11 +1,13 @@
 import { type EventStream, type Listening, listen, Reply, serve, silentLogger, systemClock } from '@rbee/daemon-kit';
 import { type GlobalWorker, queenRoutes, RbeeError, type TaskEvent, type TaskRequest, VERSION } from '@rbee/protocol';
+import { ScriptedNodes } from './scripted-nodes.js';
 
 /** Answers one task: sends its events, ends the stream or throws. */
 export type TaskScript = (task: TaskRequest, stream: EventStream<TaskEvent>, signal: AbortSignal) => Promise<void>;
 
 /** A real HTTP server that answers as a persistent queen does, and remembers what it was asked. */
 export class ScriptedQueen {
+  readonly nodes = new ScriptedNodes();
   readonly tasks: TaskRequest[] = [];
   readonly correlationIds: string[] = [];
   readonly canceled: string[] = [];
@@ -18,6 +20,8 @@ export class ScriptedQueen {
   followsLog = false;
   shutDown: string[] = [];
   version = VERSION;
+  /** Whether it says that it ends with its last lease. */
+  ephemeral = false;
   /** Answers no question about its health. */
   deaf = false;
   /** How many such questions it has answered. */
@@ -84,6 +88,7 @@ export class ScriptedQueen {
           this.shutDown.push(body.worker_id);
           return new Reply({ success: true as const, message: 'told' }, 200);
         },
+        ...this.nodes.handlers,
         logs: async (call, stream) => {
           stream.write(this.log);
           if (this.followsLog) await new Promise((resolve) => call.signal.addEventListener('abort', resolve));
@@ -91,7 +96,13 @@ export class ScriptedQueen {
         lease: async (call, stream) => {
           const id = `lease-${this.leases.size + this.released}`;
           this.leases.add(id);
-          stream.send({ type: 'leased', lease_id: id, version: this.version, pid: process.pid, ephemeral: false });
+          stream.send({
+            type: 'leased',
+            lease_id: id,
+            version: this.version,
+            pid: process.pid,
+            ephemeral: this.ephemeral,
+          });
           await new Promise((resolve) => call.signal.addEventListener('abort', resolve));
           this.leases.delete(id);
           throw call.signal.reason;

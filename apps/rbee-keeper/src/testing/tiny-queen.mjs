@@ -51,6 +51,7 @@ const server = createServer((request, response) => {
     return json(response, 200, { ending });
   }
   if (request.url?.startsWith('/v2/workers/list')) return json(response, 200, { workers: [] });
+  if (request.url?.startsWith('/v2/hives/list')) return json(response, 200, { hives: [] });
   json(response, 404, { error: { code: 'NOT_FOUND', message: 'no such route' } });
 });
 

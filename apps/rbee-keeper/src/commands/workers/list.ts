@@ -7,12 +7,17 @@ export const workersListCommand = defineCommand({
   },
   examples: [
     ['rbee-keeper workers list', 'Every worker of every node'],
+    ['rbee-keeper workers list --node workstation', 'Those of one node'],
     ['rbee-keeper workers list --json', 'The same as one JSON object'],
   ],
   async run({ node }, { output, withQueen }) {
     const { checkRequest } = await import('../../check-request.js');
     checkRequest('listWorkers', { node });
-    const workers = await withQueen((queen) => queen.listWorkers(node));
+    const [workers, hives] = await withQueen((queen) => Promise.all([queen.listWorkers(node), queen.listHives(node)]));
+    for (const { node: name, status, reason } of hives) {
+      if (status !== 'unreachable') continue;
+      output.say('queen-rbee', `${name} cannot be reached${reason === undefined ? '' : `: ${reason}`}`, 'warn');
+    }
     if (output.json) {
       output.object({ workers });
     } else if (workers.length === 0) {

@@ -1,0 +1,126 @@
+import { type Clock, type Logger, readSecretFile, type Timeouts, userPaths } from '@rbee/daemon-kit';
+import type { Backend, BackendStatus } from '@rbee/protocol';
+import type { QueenSettings } from '../config.js';
+import { Installer } from '../install/installer.js';
+import { INSTALLATION } from '../installation.js';
+import { createLink, type LinkParts } from '../link/create-link.js';
+import { MockSshSession } from '../link/mock-ssh-session.js';
+import type { NodeRouteParts } from '../node-routes.js';
+import { NodeAdmin } from '../registry/node-admin.js';
+import type { HostKeys, NodeRecord, SshAddress } from '../registry/node-record.js';
+import { type NodeChanges, NodeRegistry } from '../registry/node-registry.js';
+import { SshSession } from '../ssh/ssh-session.js';
+import { LiveNode } from './live-node.js';
+import type { Nodes } from './nodes.js';
+import type { NodeStanding } from './standing.js';
+
+export interface RegisteredNodesParts {
+  readonly settings: QueenSettings;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly home: string;
+  readonly user: string;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  readonly nodes: Nodes;
+  /** Told after every change of a node's workers. */
+  readonly onChange: () => void;
+}
+
+/** What is needed of the registered nodes elsewhere. */
+export interface RegisteredNodes {
+  readonly routes: Omit<NodeRouteParts, 'clock' | 'nodes'>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the registry and takes its nodes into the queen's view, in which they follow every change of the registry. A
+ * registry that cannot be read is logged: this machine can be used all the same.
+ */
+export async function openRegisteredNodes(parts: RegisteredNodesParts): Promise<RegisteredNodes> {
+  const { settings, clock, log, home, variables, nodes } = parts;
+  const { timeouts, remoteBinaryPath: binaryPath } = settings;
+  const registry = NodeRegistry.open({ file: settings.database, clock, log });
+  const createSession = sessionFactory(parts, timeouts);
+  /** What was seen of a node; a node that was removed meanwhile needs none of it. */
+  const remember = (name: string, changes: NodeChanges) => {
+    registry.update(name, changes).catch((error: unknown) => log.warn({ error, node: name }, 'a node was not updated'));
+  };
+  const linkParts: LinkParts = {
+    clock,
+    log,
+    timeouts,
+    variables,
+    createSession: (node, address, hostKeys) => createSession(node, address, hostKeys, undefined),
+    onOwned: (node, ownedHive) => remember(node, { ownedHive }),
+    binaryPath,
+    mockHive: settings.mockHiveUrl === undefined ? undefined : { url: settings.mockHiveUrl, key: hiveKeyOf(settings) },
+  };
+  const follow = (record: NodeRecord) => {
+    const { name } = record;
+    const node = new LiveNode({
+      link: createLink(record, linkParts),
+      log,
+      timeouts,
+      variables,
+      onChange: parts.onChange,
+      onStanding: (standing) => remember(name, toContact(standing, clock)),
+      onBackends: (backends) => remember(name, toCapabilities(backends)),
+      knownBackends: toBackends(record),
+    });
+    nodes.add(node);
+  };
+  const onChange = async (name: string, record: NodeRecord | undefined) => {
+    const before = nodes.remove(name);
+    // Nobody else could end the hive of a node that is no longer known.
+    if (before && !record) await before.stopHive(() => undefined);
+    await before?.link.close();
+    if (record) follow(record);
+  };
+  const records = await registry.list().catch((error: unknown) => {
+    log.error({ error, file: settings.database }, 'the node registry cannot be read: only this machine can be used');
+    return [];
+  });
+  for (const record of records) follow(record);
+  const admin = new NodeAdmin({ registry, createSession, clock, log, timeouts, variables, binaryPath, onChange });
+  const installer = new Installer({
+    clock,
+    timeouts,
+    root: INSTALLATION,
+    stateFolder: userPaths({ home }).state,
+    gitRepoDir: settings.remoteGitRepoDir,
+  });
+  const openSession = ({ name, ssh, hostKeys }: NodeRecord) =>
+    ssh ? createSession(name, ssh, hostKeys, undefined) : undefined;
+  return { routes: { registry, admin, installer, openSession }, close: () => registry.close() };
+}
+
+function sessionFactory({ settings, clock, log, home, user, variables }: RegisteredNodesParts, timeouts: Timeouts) {
+  return (node: string, address: SshAddress, hostKeys: HostKeys, expectedFingerprint: string | undefined) =>
+    settings.mockHiveUrl === undefined
+      ? new SshSession({
+          ...{ node, address, clock, log, timeouts, variables, home, user },
+          hostKeys: () => hostKeys,
+          expectedFingerprint,
+        })
+      : new MockSshSession({ address, clock, timeouts, variables });
+}
+
+function hiveKeyOf({ hiveTokenFile }: QueenSettings) {
+  return hiveTokenFile === undefined ? undefined : readSecretFile(hiveTokenFile);
+}
+
+function toContact({ status, reason }: NodeStanding, clock: Clock): NodeChanges {
+  const contact = status === 'reachable' ? { lastConnectedUnix: Math.floor(clock.now() / 1000) } : {};
+  return { status, lastError: reason, ...contact };
+}
+
+function toCapabilities(backends: readonly BackendStatus[]): NodeChanges {
+  const available = backends.filter((backend) => backend.available);
+  const devices: Partial<Record<Backend, number>> = {};
+  for (const backend of available) devices[backend.name] = backend.devices;
+  return { backends: available.map(({ name }) => name), devices };
+}
+
+function toBackends({ backends, devices }: NodeRecord): BackendStatus[] {
+  return backends.map((name) => ({ name, available: true, devices: devices[name] ?? 1 }));
+}

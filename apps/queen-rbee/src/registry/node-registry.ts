@@ -1,0 +1,126 @@
+import type { Clock, Logger } from '@rbee/daemon-kit';
+import { SqliteFile } from '@rbee/database';
+import { LOCALHOST, RbeeError } from '@rbee/protocol';
+import type { Kysely } from 'kysely';
+import { nodeNotFound } from '../placement/place-task.js';
+import type { NodeRecord } from './node-record.js';
+import { REGISTRY_MIGRATIONS } from './registry-migrations.js';
+import { type RegistrySchema, toBeehiveRow, toNodeRecord } from './registry-schema.js';
+
+export interface NodeRegistryOptions {
+  readonly file: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** What may change of a node; a key that is there with `undefined` clears what was stored. */
+export type NodeChanges = Partial<Omit<NodeRecord, 'name'>>;
+
+/**
+ * The nodes that were added, on disk. Every method throws REGISTRY_ERROR while the file cannot be used; it is tried
+ * again by itself.
+ */
+export class NodeRegistry {
+  readonly #database: SqliteFile<RegistrySchema>;
+  readonly #log: Logger;
+
+  private constructor(database: SqliteFile<RegistrySchema>, log: Logger) {
+    this.#database = database;
+    this.#log = log;
+  }
+
+  /** A registry in this file, which the first use opens or makes: a damaged one does not keep the queen from starting. */
+  static open({ file, clock, log }: NodeRegistryOptions): NodeRegistry {
+    const database = new SqliteFile<RegistrySchema>({
+      file,
+      clock,
+      migrations: REGISTRY_MIGRATIONS,
+      failure: {
+        code: 'REGISTRY_ERROR',
+        what: 'the node registry',
+        suggestion:
+          'try again in a few seconds; if it stays, look into ~/.rbee/logs/queen-rbee.log; a damaged ~/.rbee/beehives.db can be moved away and its nodes added again',
+      },
+    });
+    return new NodeRegistry(database, log);
+  }
+
+  /** Every node, by name. */
+  async list(): Promise<NodeRecord[]> {
+    const rows = await this.#database.use((db) => db.selectFrom('beehives').selectAll().orderBy('node_name').execute());
+    return rows.map(toNodeRecord);
+  }
+
+  async get(name: string): Promise<NodeRecord | undefined> {
+    return this.#database.use((db) => find(db, name));
+  }
+
+  /** Throws NODE_ALREADY_EXISTS. */
+  async add(record: NodeRecord): Promise<void> {
+    const { numInsertedOrUpdatedRows } = await this.#database.use((db) =>
+      db
+        .insertInto('beehives')
+        .values(toBeehiveRow(record))
+        .onConflict((conflict) => conflict.column('node_name').doNothing())
+        .executeTakeFirst(),
+    );
+    if (numInsertedOrUpdatedRows === 0n) throw nodeAlreadyExists(record.name);
+    this.#log.info({ node: record.name }, `node ${record.name} was added`);
+  }
+
+  /** Changes what is named and leaves the rest. Resolves with the new record; throws NODE_NOT_FOUND. */
+  async update(name: string, changes: NodeChanges): Promise<NodeRecord> {
+    const updated = await this.#database.use((db) =>
+      db.transaction().execute(async (transaction) => {
+        const known = await find(transaction, name);
+        if (!known) return undefined;
+        const record = { ...known, ...changes, name };
+        await transaction.updateTable('beehives').set(toBeehiveRow(record)).where('node_name', '=', name).execute();
+        return record;
+      }),
+    );
+    if (!updated) throw await this.#notFound(name);
+    this.#log.debug({ node: name, changed: Object.keys(changes), status: updated.status }, `node ${name} was changed`);
+    return updated;
+  }
+
+  /** Throws NODE_NOT_FOUND. Also removes a row that can no longer be read. */
+  async remove(name: string): Promise<void> {
+    const { numDeletedRows } = await this.#database.use((db) =>
+      db.deleteFrom('beehives').where('node_name', '=', name).executeTakeFirst(),
+    );
+    if (numDeletedRows === 0n) throw await this.#notFound(name);
+    this.#log.info({ node: name }, `node ${name} was removed`);
+  }
+
+  /** The record, or NODE_NOT_FOUND. */
+  async require(name: string): Promise<NodeRecord> {
+    const record = await this.get(name);
+    if (!record) throw await this.#notFound(name);
+    return record;
+  }
+
+  close(): Promise<void> {
+    return this.#database.close();
+  }
+
+  async #notFound(name: string): Promise<RbeeError> {
+    const rows = await this.#database.use((db) =>
+      db.selectFrom('beehives').select('node_name as name').orderBy('node_name').execute(),
+    );
+    return nodeNotFound(name, [{ name: LOCALHOST }, ...rows]);
+  }
+}
+
+async function find(db: Kysely<RegistrySchema>, name: string): Promise<NodeRecord | undefined> {
+  const row = await db.selectFrom('beehives').selectAll().where('node_name', '=', name).executeTakeFirst();
+  return row && toNodeRecord(row);
+}
+
+/** The error for a name that is taken, with the commands that change or free it. */
+export function nodeAlreadyExists(name: string): RbeeError {
+  return new RbeeError('NODE_ALREADY_EXISTS', `there is a node ${name} already`, {
+    details: { node: name },
+    suggestion: `change it: rbee-keeper setup update-node --name ${name} ..., or remove it first: rbee-keeper setup remove-node --name ${name}`,
+  });
+}

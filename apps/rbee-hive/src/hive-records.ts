@@ -1,0 +1,50 @@
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isRunning, makeStateFolder, type ProcessIdentity } from '@rbee/daemon-kit';
+
+/** A hive of this user and the installation that it runs from. */
+export interface HiveRecord extends ProcessIdentity {
+  /** Folder of the installation, symbolic links resolved. */
+  readonly installation: string;
+}
+
+/** Notes of the hives that run, so that nobody removes an installation under one of them. */
+export class HiveRecords {
+  constructor(private readonly folder: string) {}
+
+  /** Notes a hive; the returned function takes the note away. */
+  write(hive: HiveRecord): () => void {
+    makeStateFolder(this.folder);
+    const path = join(this.folder, `${hive.pid}.json`);
+    const { pid, startTime, installation } = hive;
+    writeFileSync(path, JSON.stringify({ pid, startTime, installation }), { mode: 0o600 });
+    return () => rmSync(path, { force: true });
+  }
+
+  /** The hives that run now. */
+  running(): HiveRecord[] {
+    return this.names()
+      .flatMap((name) => parseRecord(join(this.folder, name)) ?? [])
+      .filter(isRunning);
+  }
+
+  private names(): string[] {
+    try {
+      return readdirSync(this.folder).filter((name) => name.endsWith('.json'));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
+  }
+}
+
+function parseRecord(path: string): HiveRecord | undefined {
+  try {
+    const record = JSON.parse(readFileSync(path, 'utf8')) as Partial<HiveRecord> | null;
+    const { pid, startTime, installation } = record ?? {};
+    const whole = Number.isInteger(pid) && typeof startTime === 'string' && typeof installation === 'string';
+    return whole ? (record as HiveRecord) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,136 @@
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { processEnvironment, systemClock } from '@rbee/daemon-kit';
+import Database from 'better-sqlite3';
+import { READ_TYPESCRIPT } from '../../test/hive-program.js';
+import { CatalogDatabase } from '../catalog/catalog-database.js';
+import { BUNDLED_MODELS_DIR } from '../installation.js';
+import { checkNode } from './check-node.js';
+import { runSelfTest, type SelfTestParts } from './self-test.js';
+
+const WORKER = fileURLToPath(new URL('../../../llm-worker/src/main.ts', import.meta.url));
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'rbee-tested-'));
+  mkdirSync(join(folder, 'tmp'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const catalogDb = () => join(folder, 'models.db');
+
+/** A worker program that only writes a line, or runs on. */
+function fakeWorker(text: string) {
+  const path = join(folder, 'worker.mjs');
+  writeFileSync(path, text);
+  return { path };
+}
+const goodWorker = () => fakeWorker('process.stdout.write(\'{"ok":true,"message":"fine"}\\n\')');
+
+async function test(parts: Partial<SelfTestParts & SelfTestParts['installation']> = {}) {
+  const { workerProgram = goodWorker(), bundledModelsDir = BUNDLED_MODELS_DIR, ...more } = parts;
+  const environment = { ...processEnvironment(), tmpdir: join(folder, 'tmp') };
+  const installation = { workerProgram, bundledModelsDir };
+  const { ok, checks } = await runSelfTest(environment, { installation, catalogDb: catalogDb(), ...more });
+  expect(readdirSync(environment.tmpdir)).toEqual([]);
+  return { ok, ...Object.fromEntries(checks.map((check) => [check.name, check])) };
+}
+
+describe('the self-test', () => {
+  it('loads the real engine, opens SQLite and reads the bundled models', async () => {
+    const workerProgram = { path: WORKER, nodeArguments: READ_TYPESCRIPT };
+    expect(await test({ workerProgram })).toMatchObject({
+      ok: true,
+      node: { ok: true, message: `Node.js ${process.versions.node}` },
+      sqlite: { ok: true, message: 'a new catalog can be made' },
+      engine: { ok: true, message: expect.stringMatching(/^node-llama-cpp \d+\.\d+\.\d+ loads/) },
+      models: { ok: true, message: '3 model files' },
+    });
+  });
+
+  it('opens a copy of the catalog, also of one that is in use, and changes nothing of it', async () => {
+    const database = new CatalogDatabase(catalogDb(), systemClock);
+    const row = { id: 'm', provider: 'local' as const, reference: '/m.gguf', local_path: '/m.gguf', size_bytes: 1 };
+    await database.use((db) =>
+      db
+        .insertInto('models')
+        .values({ ...row, downloaded_at_unix: 1 })
+        .execute(),
+    );
+    const before = readdirSync(folder);
+    expect(await test()).toMatchObject({ ok: true, sqlite: { message: 'the catalog with its 1 models can be used' } });
+    expect(readdirSync(folder).sort()).toEqual([...before, 'worker.mjs'].sort());
+    await database.close();
+  });
+
+  it.each([
+    ['a damaged catalog', () => writeFileSync(catalogDb(), 'this is no database at all'.repeat(100)), /SQLITE_NOTADB/],
+    [
+      'the catalog of a newer version',
+      () => {
+        const database = new Database(catalogDb());
+        database.exec(
+          "create table kysely_migration (name text primary key, timestamp text); insert into kysely_migration values ('9999_later', '')",
+        );
+        database.close();
+      },
+      /models catalog|model catalog/,
+    ],
+  ])('finds %s', async (_what, prepare, message) => {
+    prepare();
+    expect(await test()).toMatchObject({ ok: false, sqlite: { ok: false, message: expect.stringMatching(message) } });
+  });
+
+  it.each([
+    [
+      'a failure',
+      'process.stdout.write(\'{"ok":false,"message":"no binary"}\\n\'); process.exitCode = 1',
+      /^no binary$/,
+    ],
+    [
+      'a crash',
+      "process.stderr.write('bad CPU\\n'); process.kill(process.pid, 'SIGILL')",
+      /ended with SIGILL: bad CPU$/,
+    ],
+    ['silence', '', /ended with exit code 0: no output$/],
+    ['a success that ends badly', 'process.stdout.write(\'{"ok":true,"message":""}\\n\'); process.exitCode = 3', /^$/],
+    ['no end', 'setInterval(() => {}, 1000)', /^the engine was not loaded within 300 ms$/],
+  ])('reports an engine that answers with %s', async (_what, text, message) => {
+    expect(await test({ workerProgram: fakeWorker(text), engineTimeoutMs: 300 })).toMatchObject({
+      ok: false,
+      engine: { ok: false, message: expect.stringMatching(message) },
+    });
+  });
+
+  it('reports a worker program that is not there', async () => {
+    const { engine } = (await test({ workerProgram: { path: join(folder, 'none.js') } })) as Record<string, unknown>;
+    expect(engine).toMatchObject({ ok: false, message: expect.stringMatching(/ended with exit code 1/) });
+  });
+
+  it('reports bundled models that are missing or damaged', async () => {
+    const bundledModelsDir = join(folder, 'models');
+    expect(await test({ bundledModelsDir })).toMatchObject({
+      models: { ok: false, message: expect.stringMatching(/no model file/) },
+    });
+    mkdirSync(bundledModelsDir);
+    copyFileSync(join(BUNDLED_MODELS_DIR, 'honeycomb-q8_0.gguf'), join(bundledModelsDir, 'good.gguf'));
+    writeFileSync(join(bundledModelsDir, 'bad.gguf'), 'GGUF');
+    expect(await test({ bundledModelsDir })).toMatchObject({
+      models: { ok: false, message: expect.stringMatching(/bad\.gguf/) },
+    });
+  });
+});
+
+it.each([
+  ['20.19.0', true],
+  ['24.1.0', true],
+  ['20.18.3', false],
+  ['18.20.4', false],
+])('checkNode of %s', (version, fits) => {
+  const check = () => checkNode(version);
+  if (fits) expect(check()).toContain(version);
+  else expect(check).toThrow(`Node.js ${version} is too old: rbee needs 20.19 or newer`);
+});

@@ -1,0 +1,62 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Environment } from '@rbee/daemon-kit';
+import { isRbeeError } from '@rbee/protocol';
+import type { HiveInstallation } from '../app.js';
+import { checkBundledModels } from './check-bundled-models.js';
+import { checkCatalog } from './check-catalog.js';
+import { checkEngine } from './check-engine.js';
+import { checkNode } from './check-node.js';
+
+/** One thing that an installation needs; `message` says what was found, or what is wrong. */
+export interface Check {
+  readonly name: 'node' | 'sqlite' | 'engine' | 'models';
+  readonly ok: boolean;
+  readonly message: string;
+}
+
+export interface SelfTestReport {
+  readonly ok: boolean;
+  readonly checks: readonly Check[];
+}
+
+export interface SelfTestParts {
+  readonly installation: HiveInstallation;
+  /** The catalog of this user, which is only read; it need not exist. */
+  readonly catalogDb: string;
+  /** Longest time for the engine to load. Default one minute. */
+  readonly engineTimeoutMs?: number;
+}
+
+/**
+ * Finds out whether an installation can run on this machine: with this Node.js, with the catalog there is, with the engine
+ * it brings. Nothing of the user's is changed, and no temporary file stays.
+ */
+export async function runSelfTest(environment: Environment, parts: SelfTestParts): Promise<SelfTestReport> {
+  const { installation, catalogDb, engineTimeoutMs } = parts;
+  const { clock, variables } = environment;
+  const folder = await mkdtemp(join(environment.tmpdir, 'rbee-self-test-'));
+  try {
+    const checks = await Promise.all([
+      report('node', async () => checkNode(process.versions.node)),
+      report('sqlite', () => checkCatalog(catalogDb, folder, clock)),
+      report('engine', () =>
+        checkEngine(installation.workerProgram, { folder, clock, variables, timeoutMs: engineTimeoutMs }),
+      ),
+      report('models', () => checkBundledModels(installation.bundledModelsDir)),
+    ]);
+    return { ok: checks.every(({ ok }) => ok), checks };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function report(name: Check['name'], check: () => Promise<string>): Promise<Check> {
+  try {
+    return { name, ok: true, message: await check() };
+  } catch (error) {
+    const { message } = error as Error;
+    const advice = isRbeeError(error) && error.suggestion ? ` (${error.suggestion})` : '';
+    return { name, ok: false, message: message + advice };
+  }
+}

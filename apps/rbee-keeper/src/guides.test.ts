@@ -1,0 +1,39 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from '@jest/globals';
+import { ERROR_CATALOGUE } from '@rbee/protocol';
+import { readCommandLine } from './command-line.js';
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+
+function readGuide(file: string): string {
+  return readFileSync(join(ROOT, file), 'utf8');
+}
+
+/** The command lines of a guide's blocks, without comments and without what they are piped into. */
+function commandsIn(text: string): string[][] {
+  return [...text.matchAll(/^ {4}rbee-keeper (\S.*)$/gm)]
+    .map(([, line = '']) => line.replace(/ {2,}#.*$| \| .*$/, ''))
+    .filter((line) => !/[─═]/.test(line))
+    .map((line) => [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? ''));
+}
+
+describe.each(['README.md', 'docs/several-machines.md'])('%s', (file) => {
+  it('shows commands that can be typed', async () => {
+    const commands = commandsIn(readGuide(file));
+    expect(commands.length).toBeGreaterThan(5);
+    for (const args of commands) expect(await readCommandLine(args, 100)).toBeDefined();
+  });
+});
+
+describe('docs/several-machines.md', () => {
+  it('explains codes that there are, and every one of SSH', () => {
+    const [, table = ''] = readGuide('docs/several-machines.md').split('## Errors');
+    const rows = table.split('\n').map((row) => row.split('|')[1] ?? '');
+    const explained = rows.flatMap((cell) => [...cell.matchAll(/`([A-Z_]+)`/g)].map(([, code = '']) => code));
+    const known = Object.keys(ERROR_CATALOGUE);
+    expect(explained.filter((code) => !known.includes(code))).toEqual([]);
+    expect(known.filter((code) => code.startsWith('SSH_') && !explained.includes(code))).toEqual([]);
+  });
+});

@@ -1,0 +1,65 @@
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { PROJECT } from './world.js';
+
+/** A git repository with one commit on `main`: this project as it stands, uncommitted changes included. */
+export function makeProjectRepository(folder: string): void {
+  const files = git(PROJECT, 'ls-files', '-z', '--cached', '--others', '--exclude-standard')
+    .split('\0')
+    .filter(Boolean);
+  for (const file of new Set(files)) {
+    // A file that was removed and not yet committed is still listed.
+    if (!existsSync(join(PROJECT, file))) continue;
+    mkdirSync(dirname(join(folder, file)), { recursive: true });
+    copyFileSync(join(PROJECT, file), join(folder, file));
+  }
+  commit(folder);
+}
+
+/** A git repository whose build prints some lines and fails with the last one. */
+export function makeBrokenRepository(folder: string, lastLine: string): void {
+  const packageManager = `pnpm@${pnpmVersion()}`;
+  const files = {
+    'package.json': JSON.stringify({ name: 'broken', version: '0.1.0', private: true, type: 'module', packageManager }),
+    'pnpm-workspace.yaml': 'packages: []\npmOnFail: ignore\n',
+    'pnpm-lock.yaml':
+      "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {}\n",
+    'scripts/build.mjs': `console.error('gluing the combs');\nconsole.error(${JSON.stringify(lastLine)});\nprocess.exit(3);\n`,
+  };
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+  commit(folder);
+}
+
+function pnpmVersion(): string {
+  const { packageManager } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')) as {
+    packageManager: string;
+  };
+  return packageManager.split('@')[1] ?? '';
+}
+
+function commit(folder: string): void {
+  git(folder, 'init', '--quiet', '--initial-branch=main');
+  git(folder, 'add', '--all', '--force');
+  git(
+    folder,
+    '-c',
+    'user.name=Scenario',
+    '-c',
+    'user.email=scenario@example.invalid',
+    'commit',
+    '--quiet',
+    '-m',
+    'All',
+  );
+}
+
+function git(folder: string, ...args: string[]): string {
+  return execFileSync('git', ['-c', 'safe.directory=*', '-C', folder, ...args], {
+    encoding: 'utf8',
+    maxBuffer: 16 * 1024 * 1024,
+  });
+}
