@@ -47,17 +47,20 @@ export class Installation {
     return child;
   }
 
-  /** Ends one child and waits for it. */
-  async end(child: ChildProcess): Promise<void> {
+  /** Ends one child, or all of them, and waits for it. */
+  async end(child?: ChildProcess): Promise<void> {
+    if (!child) {
+      for (const each of this.#children.reverse()) await this.end(each);
+      return;
+    }
     if (child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise((settle) => child.once('exit', settle));
     child.kill('SIGTERM');
     await gone;
   }
 
-  /** Ends everything and removes the home folder. */
-  async close(): Promise<void> {
-    for (const child of this.#children.reverse()) await this.end(child);
+  /** Removes the home folder. */
+  remove(): void {
     rmSync(this.home, { recursive: true, force: true });
   }
 }
@@ -69,7 +72,7 @@ async function answers(url: string): Promise<boolean> {
   );
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer());
   const ports = await Promise.all(
     servers.map(

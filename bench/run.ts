@@ -173,7 +173,8 @@ try {
   row('rbee-keeper infer, nothing running: process start → first token', `${median(cold).toFixed(0)} ms`, '≤ 2,500 ms');
 } finally {
   closeConnections();
-  await installation.close();
+  await installation.end();
+  installation.remove();
 }
 
 async function untilReady(url: string): Promise<void> {

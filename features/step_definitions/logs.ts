@@ -36,9 +36,11 @@ Then('the key of the worker is in no log and in no process list', async function
     api_key: string;
   };
   assert(api_key.length >= 32);
-  const folder = join(this.home, '.rbee/logs');
-  const logs = readdirSync(folder);
+  const logs = this.homes.flatMap((home) => {
+    const folder = join(home, '.rbee/logs');
+    return readdirSync(folder).map((name) => join(folder, name));
+  });
   assert(logs.length >= 3, logs.join(', '));
-  for (const name of logs) assert(!readFileSync(join(folder, name), 'utf8').includes(api_key), `the key is in ${name}`);
+  for (const log of logs) assert(!readFileSync(log, 'utf8').includes(api_key), `the key is in ${log}`);
   for (const { command } of this.findProcesses()) assert(!command.includes(api_key), 'the key is in a command');
 });

@@ -262,20 +262,21 @@ export class RbeeWorld extends World {
     const held: number[] = [];
     for (let port = this.ports.queen; port < this.ports.queen + PORTS_PER_SCENARIO; port++)
       if (!(await isPortFree(port))) held.push(port);
-    const files = this.#homes.flatMap((home) => readdirSync(join(home, 'tmp'))).filter((name) => !isExpected(name));
+    const files = this.homes.flatMap((home) => readdirSync(join(home, 'tmp'))).filter((name) => !isExpected(name));
     rmSync(this.#folder, { recursive: true, force: true });
     assert.deepEqual(left, [], 'processes were left behind');
     assert.deepEqual(held, [], 'ports are still held');
     assert.deepEqual(files, [], 'temporary files were left behind');
   }
 
-  get #homes(): string[] {
+  /** The home folders of the scenario's machines. */
+  get homes(): string[] {
     return this.#machine ? [this.home, this.#machine.home] : [this.home];
   }
 
   /** Every process of the scenario, on both of its machines. */
   findProcesses(): FoundProcess[] {
-    return this.#homes.flatMap(findProcessesOf);
+    return this.homes.flatMap(findProcessesOf);
   }
 
   async #waitForProcesses(): Promise<FoundProcess[]> {

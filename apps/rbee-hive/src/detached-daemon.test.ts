@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { endProcess, isRunning, type ProcessIdentity, sleep, systemClock } from '@rbee/daemon-kit';
 import { freePort, runProgram } from '../test/hive-program.js';
+import { INSTALLATION_ROOT } from './installation.js';
 
 let home: string;
 let port: number;
@@ -57,6 +58,8 @@ describe('daemon --detach', () => {
     expect(await healthOf(hive)).toMatchObject({ status: 'alive', pid: hive.pid });
     expect(statSync(output()).mode & 0o777).toBe(0o600);
     expect(readFileSync(output(), 'utf8')).toMatch(/^\d{4}-.*Z starting rbee-hive 0\.1\.0\n/);
+    const record = join(home, '.rbee', 'run', 'hives', `${hive.pid}.json`);
+    expect(JSON.parse(readFileSync(record, 'utf8'))).toEqual({ ...hive, installation: INSTALLATION_ROOT });
     if (process.platform === 'linux') {
       const fields = readFileSync(`/proc/${hive.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
       expect(fields[3]).toBe(String(hive.pid)); // its session
@@ -70,7 +73,7 @@ describe('daemon --detach', () => {
     const { code, stdout } = await stop(String(hive.startTime));
     expect([code, JSON.parse(stdout)]).toEqual([0, { ended: true, killed: false, was_running: true }]);
     expect(isRunning(hive)).toBe(false);
-    expect(existsSync(join(home, '.rbee', 'run', 'hives', `${hive.pid}.json`))).toBe(false);
+    expect(existsSync(record)).toBe(false);
   });
 
   it('gives a relative configuration file and the environment on', async () => {

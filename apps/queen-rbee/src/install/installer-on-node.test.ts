@@ -32,7 +32,8 @@ beforeAll(async () => {
     setEnv: {
       PATH: process.env.PATH ?? '',
       // Packages come from where this checkout has them, without the network.
-      npm_config_cache: execFileSync('npm', ['config', 'get', 'cache'], { encoding: 'utf8' }).trim(),
+      npm_config_cache: npmSetting('cache'),
+      npm_config_nodedir: npmSetting('nodedir'),
       npm_config_store_dir: store.replace(/\/v\d+$/, ''),
     },
   });
@@ -43,6 +44,11 @@ afterAll(async () => {
   await server.stop();
   rmSync(folder, { recursive: true, force: true });
 });
+
+function npmSetting(name: string): string {
+  const value = execFileSync('npm', ['config', 'get', name], { encoding: 'utf8' }).trim();
+  return value === 'undefined' ? '' : value;
+}
 
 function connect(): SshSession {
   const { host, port, user, keyPath } = server;

@@ -11,6 +11,9 @@ const KEPT_ARCHIVES = 2;
 /** Of 1 to 9; higher takes several times as long and saves few percent, as most of the content is compressed already. */
 const COMPRESSION = 4;
 
+/** Of every file in an archive, so that the same content gives the same archive. */
+const FILE_TIME = new Date(Date.UTC(2000, 0, 1));
+
 /** A release in one file. */
 export interface ReleaseArchive {
   readonly path: string;
@@ -76,6 +79,7 @@ export class ReleaseArchives {
           gzip: { level: COMPRESSION },
           // The owners and times of this machine mean nothing on another one.
           portable: true,
+          mtime: FILE_TIME,
           noDirRecurse: true,
           linkCache: new NoHardLinks(),
           strict: true,

@@ -24,7 +24,9 @@ export class LearnedKey {
 
   /** The key after this one was rejected; the same one where it still is the key. */
   async renew(rejected: Secret | undefined): Promise<Secret | undefined> {
-    if ((await this.get()) === rejected) this.forget();
+    const known = this.get();
+    // Of several that were rejected together the first one reads it anew for all.
+    if ((await known) === rejected && this.#known === known) this.forget();
     return this.get();
   }
 

@@ -1,9 +1,8 @@
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { callJson, httpTransport, identify, systemClock } from '@rbee/daemon-kit';
 import { hiveRoutes, type RbeeError, VERSION } from '@rbee/protocol';
 import { CHECKOUT, TestNode } from './testing/test-node.js';
@@ -15,9 +14,6 @@ const humansOf = (node: TestNode, action: string) =>
 describe('SshLink to the real hive', () => {
   let node: TestNode;
 
-  beforeAll(() => {
-    execFileSync(process.execPath, [join(CHECKOUT, 'scripts', 'build.mjs'), '--quiet'], { stdio: 'ignore' });
-  }, 120_000);
   beforeEach(async () => {
     node = await TestNode.start();
   });
@@ -242,6 +238,22 @@ describe('SshLink', () => {
     expect(link.ownsHive).toBe(true);
     await node.server.restart();
     expect(await link.stopHive(node.narrate)).toBe(true);
+  });
+
+  it('does not hang when the machine of its hive stands still', async () => {
+    node.installTinyHive('healthy');
+    const link = node.link({ timeouts: { ssh_keep_alive: 50, ssh_connect: 200 } });
+    await link.startHive(node.narrate);
+    node.server.freeze();
+    expect(await link.stopHive(node.narrate)).toBe(false);
+    node.server.thaw();
+    expect(await link.stopHive(node.narrate)).toBe(true);
+  });
+
+  it('names the setting of a machine that forwards nothing', async () => {
+    const closed = await TestNode.start({ sshd: ['AllowTcpForwarding=no'] });
+    await expect(closed.link().findHive()).rejects.toMatchObject({ code: 'SSH_FORWARDING_DENIED' });
+    await closed.stop();
   });
 
   it('asks for an installation where there is none', async () => {

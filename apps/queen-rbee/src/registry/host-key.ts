@@ -6,6 +6,12 @@ function ownHostKeyName(hostKeys: HostKeys): string | undefined {
   return Object.keys(hostKeys).at(-1);
 }
 
+/** Port on which the node showed its own key; `undefined` where none is pinned. */
+export function ownPort(hostKeys: HostKeys): number | undefined {
+  const port = /\]:(\d+)$/.exec(ownHostKeyName(hostKeys) ?? '')?.[1];
+  return port === undefined ? undefined : Number(port);
+}
+
 /** The pinned keys without the node's own, so that a new one can take its place. */
 export function withoutOwnHostKey(hostKeys: HostKeys): HostKeys {
   const own = ownHostKeyName(hostKeys);

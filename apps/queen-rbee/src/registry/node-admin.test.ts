@@ -6,7 +6,6 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, type Narrate, type Spoken, silentLogger, systemClock } from '@rbee/daemon-kit';
 import { type AddNode, RbeeError, VERSION } from '@rbee/protocol';
-import Database from 'better-sqlite3';
 import type { RunOptions, RunResult } from '../machine/machine.js';
 import { LocalMachine } from '../ssh/testing/local-machine.js';
 import { ScriptedHive } from '../testing/scripted-hive.js';
@@ -310,9 +309,7 @@ describe('a node over SSH', () => {
     prepare = (made) => {
       made.close = async () => {
         made.closed = true;
-        const other = new Database(file);
-        other.exec('drop table beehives');
-        other.close();
+        writeFileSync(file, 'this is no database '.repeat(100));
       };
     };
     await expect(admin.add(workstation, narrate, signal)).rejects.toMatchObject({ code: 'REGISTRY_ERROR' });
@@ -365,6 +362,13 @@ describe('a change of a node over SSH', () => {
       nodePath: process.execPath,
       ownedHive: undefined,
     });
+  });
+
+  it('that names the port which is used anyway keeps the pinned key', async () => {
+    const { hostKeys } = await registry.require('workstation');
+    await admin.update({ node_name: 'workstation', ssh_port: 22 }, narrate, signal);
+    expect(lastSession().hostKeys).toEqual(hostKeys);
+    await expect(registry.get('workstation')).resolves.toMatchObject({ ssh: { port: 22 }, ownedHive: owned });
   });
 
   it('to another port of its hive owns none there', async () => {

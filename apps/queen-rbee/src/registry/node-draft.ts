@@ -1,12 +1,12 @@
 import { type AddNode, DEFAULT_HIVE_PORT, DEFAULT_INSTALL_PATH, RbeeError, type UpdateNode } from '@rbee/protocol';
 import type { Capabilities } from './capabilities.js';
-import { withoutOwnHostKey } from './host-key.js';
+import { ownPort, withoutOwnHostKey } from './host-key.js';
 import type { HostKeys, NodeRecord, SshAddress } from './node-record.js';
 
 const DEFAULT_BRANCH = 'main';
 
 /** How a node is reached: one of the two. */
-export type Way =
+type Way =
   | { readonly ssh: SshAddress; readonly direct: undefined }
   | { readonly ssh: undefined; readonly direct: DirectAddress };
 
@@ -62,7 +62,10 @@ export function draftOfChange(record: NodeRecord, request: UpdateNode): NodeDraf
   const way = wayOf(request, knownSsh, knownDirect);
   const { ssh, direct } = way;
   refuseFieldsOfOtherWay(record.name, request, ssh !== undefined);
-  const moved = ssh?.host !== record.ssh?.host || ssh?.port !== record.ssh?.port || direct?.url !== record.direct?.url;
+  // Naming the port that is used anyway must not let go of the pinned key.
+  const knownPort = record.ssh?.port ?? ownPort(record.hostKeys);
+  const otherPort = ssh?.port !== record.ssh?.port && ssh?.port !== knownPort;
+  const moved = ssh?.host !== record.ssh?.host || otherPort || direct?.url !== record.direct?.url;
   const sameUser = !moved && ssh?.user === record.ssh?.user;
   const pinned = moved ? {} : record.hostKeys;
   return {

@@ -112,6 +112,13 @@ it('has the columns that the contract names, for the user alone', async () => {
   expect((await stat(file)).mode & 0o777).toBe(0o600);
 });
 
+it('makes no file as long as nothing is added', async () => {
+  await expect(registry.list()).resolves.toEqual([]);
+  await expect(registry.get('nobody')).resolves.toBeUndefined();
+  await expect(registry.require('nobody')).rejects.toMatchObject({ details: { known: ['localhost'] } });
+  await expect(stat(join(folder, 'state'))).rejects.toMatchObject({ code: 'ENOENT' });
+});
+
 it('takes a name once, also when several come at the same time', async () => {
   const twin = { ...workstation, hivePort: 1234 };
   const results = await Promise.allSettled([registry.add(workstation), registry.add(twin), registry.add(bare)]);

@@ -1,10 +1,10 @@
+import { statSync } from 'node:fs';
 import type { Clock, Logger } from '@rbee/daemon-kit';
-import { SqliteFile } from '@rbee/database';
 import { LOCALHOST, RbeeError } from '@rbee/protocol';
 import type { Kysely } from 'kysely';
 import { nodeNotFound } from '../placement/place-task.js';
 import type { NodeRecord } from './node-record.js';
-import { REGISTRY_MIGRATIONS } from './registry-migrations.js';
+import type { RegistryDatabase } from './registry-database.js';
 import { type RegistrySchema, toBeehiveRow, toNodeRecord } from './registry-schema.js';
 
 export interface NodeRegistryOptions {
@@ -21,43 +21,32 @@ export type NodeChanges = Partial<Omit<NodeRecord, 'name'>>;
  * again by itself.
  */
 export class NodeRegistry {
-  readonly #database: SqliteFile<RegistrySchema>;
-  readonly #log: Logger;
+  readonly #options: NodeRegistryOptions;
+  #database: Promise<RegistryDatabase> | undefined;
 
-  private constructor(database: SqliteFile<RegistrySchema>, log: Logger) {
-    this.#database = database;
-    this.#log = log;
+  private constructor(options: NodeRegistryOptions) {
+    this.#options = options;
   }
 
-  /** A registry in this file, which the first use opens or makes: a damaged one does not keep the queen from starting. */
-  static open({ file, clock, log }: NodeRegistryOptions): NodeRegistry {
-    const database = new SqliteFile<RegistrySchema>({
-      file,
-      clock,
-      migrations: REGISTRY_MIGRATIONS,
-      failure: {
-        code: 'REGISTRY_ERROR',
-        what: 'the node registry',
-        suggestion:
-          'try again in a few seconds; if it stays, look into ~/.rbee/logs/queen-rbee.log; a damaged ~/.rbee/beehives.db can be moved away and its nodes added again',
-      },
-    });
-    return new NodeRegistry(database, log);
+  /** A registry in this file, which is opened when it is needed: a damaged one does not keep the queen from starting. */
+  static open(options: NodeRegistryOptions): NodeRegistry {
+    return new NodeRegistry(options);
   }
 
   /** Every node, by name. */
   async list(): Promise<NodeRecord[]> {
-    const rows = await this.#database.use((db) => db.selectFrom('beehives').selectAll().orderBy('node_name').execute());
+    if (this.#isUnused()) return [];
+    const rows = await this.#use((db) => db.selectFrom('beehives').selectAll().orderBy('node_name').execute());
     return rows.map(toNodeRecord);
   }
 
   async get(name: string): Promise<NodeRecord | undefined> {
-    return this.#database.use((db) => find(db, name));
+    return this.#isUnused() ? undefined : this.#use((db) => find(db, name));
   }
 
   /** Throws NODE_ALREADY_EXISTS. */
   async add(record: NodeRecord): Promise<void> {
-    const { numInsertedOrUpdatedRows } = await this.#database.use((db) =>
+    const { numInsertedOrUpdatedRows } = await this.#use((db) =>
       db
         .insertInto('beehives')
         .values(toBeehiveRow(record))
@@ -65,12 +54,12 @@ export class NodeRegistry {
         .executeTakeFirst(),
     );
     if (numInsertedOrUpdatedRows === 0n) throw nodeAlreadyExists(record.name);
-    this.#log.info({ node: record.name }, `node ${record.name} was added`);
+    this.#options.log.info({ node: record.name }, `node ${record.name} was added`);
   }
 
   /** Changes what is named and leaves the rest. Resolves with the new record; throws NODE_NOT_FOUND. */
   async update(name: string, changes: NodeChanges): Promise<NodeRecord> {
-    const updated = await this.#database.use((db) =>
+    const updated = await this.#use((db) =>
       db.transaction().execute(async (transaction) => {
         const known = await find(transaction, name);
         if (!known) return undefined;
@@ -80,17 +69,20 @@ export class NodeRegistry {
       }),
     );
     if (!updated) throw await this.#notFound(name);
-    this.#log.debug({ node: name, changed: Object.keys(changes), status: updated.status }, `node ${name} was changed`);
+    this.#options.log.debug(
+      { node: name, changed: Object.keys(changes), status: updated.status },
+      `node ${name} was changed`,
+    );
     return updated;
   }
 
   /** Throws NODE_NOT_FOUND. Also removes a row that can no longer be read. */
   async remove(name: string): Promise<void> {
-    const { numDeletedRows } = await this.#database.use((db) =>
+    const { numDeletedRows } = await this.#use((db) =>
       db.deleteFrom('beehives').where('node_name', '=', name).executeTakeFirst(),
     );
     if (numDeletedRows === 0n) throw await this.#notFound(name);
-    this.#log.info({ node: name }, `node ${name} was removed`);
+    this.#options.log.info({ node: name }, `node ${name} was removed`);
   }
 
   /** The record, or NODE_NOT_FOUND. */
@@ -100,15 +92,34 @@ export class NodeRegistry {
     return record;
   }
 
-  close(): Promise<void> {
-    return this.#database.close();
+  async close(): Promise<void> {
+    await (await this.#database)?.close();
+  }
+
+  /** The database is loaded only now: a queen without nodes starts faster without it. */
+  async #use<T>(query: (db: Kysely<RegistrySchema>) => Promise<T>): Promise<T> {
+    const { file, clock } = this.#options;
+    this.#database ??= import('./registry-database.js').then((module) => new module.RegistryDatabase(file, clock));
+    return (await this.#database).use(query);
+  }
+
+  /** Whether no node was ever added. */
+  #isUnused(): boolean {
+    if (this.#database) return false;
+    try {
+      statSync(this.#options.file);
+      return false;
+    } catch (error) {
+      // A file that is there and cannot be reached is told by who opens it.
+      return (error as NodeJS.ErrnoException).code === 'ENOENT';
+    }
   }
 
   async #notFound(name: string): Promise<RbeeError> {
-    const rows = await this.#database.use((db) =>
-      db.selectFrom('beehives').select('node_name as name').orderBy('node_name').execute(),
-    );
-    return nodeNotFound(name, [{ name: LOCALHOST }, ...rows]);
+    const names = this.#isUnused()
+      ? []
+      : await this.#use((db) => db.selectFrom('beehives').select('node_name as name').orderBy('node_name').execute());
+    return nodeNotFound(name, [{ name: LOCALHOST }, ...names]);
   }
 }
 

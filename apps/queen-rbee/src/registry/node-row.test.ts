@@ -33,6 +33,15 @@ it('is what the schema of the wire says', () => {
   expect(row.host_key_fingerprint).toBeUndefined();
 });
 
+it.each([
+  ['that was given', 2222, { '[workstation]:2222': 'ssh-ed25519 AAAA' }, 2222],
+  ['that ssh_config says', undefined, { '[gate]:22': 'ssh-ed25519 AAAA', '[fe80::1]:2222': 'ssh-ed25519 AAAA' }, 2222],
+  ['that is usual', undefined, {}, 22],
+])('shows the port %s', (_which, port, hostKeys, shown) => {
+  const ssh = { host: 'workstation', port, user: undefined, keyPath: undefined };
+  expect(toNodeRow({ ...record, ssh, hostKeys }).ssh_port).toBe(shown);
+});
+
 it('shows a node without SSH by the address of its hive', () => {
   const direct = { url: 'http://10.0.0.2:9200', tokenFile: '/etc/rbee/key' };
   const row = toNodeRow({ ...record, ssh: undefined, direct });

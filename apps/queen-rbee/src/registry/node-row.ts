@@ -1,7 +1,9 @@
 import { redact } from '@rbee/daemon-kit';
 import type { HiveStatus, NodeRow } from '@rbee/protocol';
-import { ownFingerprint } from './host-key.js';
+import { ownFingerprint, ownPort } from './host-key.js';
 import type { NodeRecord } from './node-record.js';
+
+const DEFAULT_SSH_PORT = 22;
 
 /** A node as the wire shows it, with what is known of its hive. */
 export function toNodeRow(record: NodeRecord, live?: HiveStatus): NodeRow {
@@ -10,7 +12,8 @@ export function toNodeRow(record: NodeRecord, live?: HiveStatus): NodeRow {
     node_name: record.name,
     link: ssh ? 'ssh' : 'direct',
     ssh_host: ssh?.host,
-    ssh_port: ssh?.port,
+    // Where it was left out, the one that the last connection was made to.
+    ssh_port: ssh && (ssh.port ?? ownPort(record.hostKeys) ?? DEFAULT_SSH_PORT),
     ssh_user: ssh?.user,
     ssh_key_path: ssh?.keyPath,
     host_key_fingerprint: ownFingerprint(record),

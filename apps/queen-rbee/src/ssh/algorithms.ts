@@ -45,12 +45,18 @@ const HOST_KEYS: readonly ServerHostKeyAlgorithm[] = [
 
 /**
  * What is offered in the handshake: what can be done here and is allowed. Types of host keys that are known come first,
- * because a server with several keys would else show one that nothing can be compared with. Throws UNSUPPORTED_FIELD
- * where nothing allowed can be done here.
+ * because a server with several keys would else show one that nothing can be compared with; skipped types are not
+ * asked for at all. Throws UNSUPPORTED_FIELD where nothing allowed can be done here.
  */
-export function chooseAlgorithms(allowed: AllowedAlgorithms, knownTypes: readonly string[]): Algorithms {
-  const isKnown = (name: string) => knownTypes.includes(name.startsWith('rsa-') ? 'ssh-rsa' : name);
-  const hostKeys = only(HOST_KEYS, allowed.serverHostKey, 'HostKeyAlgorithms');
+export function chooseAlgorithms(
+  allowed: AllowedAlgorithms,
+  knownTypes: readonly string[],
+  skippedTypes: readonly string[],
+): Algorithms {
+  const typeOf = (name: string) => (name.startsWith('rsa-') ? 'ssh-rsa' : name);
+  const isKnown = (name: string) => knownTypes.includes(typeOf(name));
+  const notSkipped = HOST_KEYS.filter((name) => !skippedTypes.includes(typeOf(name)));
+  const hostKeys = only(notSkipped, allowed.serverHostKey, 'HostKeyAlgorithms');
   return {
     kex: only(KEX, allowed.kex, 'KexAlgorithms'),
     cipher: only(CIPHERS, allowed.cipher, 'Ciphers'),

@@ -28,6 +28,8 @@ export interface HopOptions {
   readonly credentials: Credentials;
   readonly pinned: string | undefined;
   readonly expectedFingerprint: string | undefined;
+  /** Types of host keys that are not asked for. */
+  readonly skippedTypes: readonly string[];
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
   /** How often the other side is asked for a sign of life. */
@@ -41,6 +43,7 @@ export class Hop {
   readonly hostKey: string;
   readonly client: Client;
   readonly #options: HopOptions;
+  readonly #stream: Duplex;
   readonly #lost = new AbortController();
   readonly #sockets = new Set<Duplex>();
 
@@ -49,8 +52,9 @@ export class Hop {
     this.hostKey = hostKey;
     this.destination = options.destination;
     this.#options = options;
+    this.#stream = stream;
     setMaxListeners(0, this.#lost.signal);
-    this.#watch(stream);
+    this.#watch();
   }
 
   /**
@@ -58,11 +62,11 @@ export class Hop {
    * signal's reason; the stream is destroyed then.
    */
   static async open(openStream: () => Promise<Duplex>, options: HopOptions, signal: AbortSignal): Promise<Hop> {
-    const { destination, credentials, pinned, expectedFingerprint, connectTimeoutMs } = options;
+    const { destination, credentials, pinned, expectedFingerprint, skippedTypes, connectTimeoutMs } = options;
     const { host, port, user, knownHostsOnly } = destination;
     const { NodeSSH } = await import('node-ssh');
     const known = await readKnownKeys(destination.knownHostsFiles, host, port);
-    const algorithms = chooseAlgorithms(destination.algorithms, knownTypes({ known, pinned }));
+    const algorithms = chooseAlgorithms(destination.algorithms, knownTypes({ known, pinned }), skippedTypes);
     let hostKey = '';
     let refused: RbeeError | undefined;
     const tried: string[] = [];
@@ -152,7 +156,8 @@ export class Hop {
     this.#lost.abort(reason);
     for (const socket of this.#sockets) socket.destroy(reason);
     this.client.end();
-    this.client.destroy();
+    // A dead host answers no goodbye.
+    this.#stream.destroy();
   }
 
   #open<T>(open: (done: (error: Error | undefined, opened: T) => void) => unknown): Promise<T> {
@@ -163,11 +168,11 @@ export class Hop {
     return orAborted(opening, this.#lost.signal);
   }
 
-  #watch(stream: Duplex): void {
+  #watch(): void {
     const { node, destination, clock, keepAliveMs } = this.#options;
     let missed = 0;
     // Anything that comes is a sign of life: an answer to a sign that was asked for may queue behind a long transfer.
-    stream.on('data', () => {
+    this.#stream.on('data', () => {
       missed = 0;
     });
     // Looks are counted instead of time, so that a pause of this process is not taken for one of the other side.

@@ -43,7 +43,7 @@ export function refuseHostKey(facts: HostKeyFacts): RbeeError | undefined {
   const found = fingerprintOf(offered);
   const refuse = (message: string, details: Record<string, unknown>, suggestion: string) =>
     new RbeeError('SSH_HOST_KEY_CHANGED', message, {
-      details: { host, port, offered_fingerprint: found, ...details },
+      details: { host, port, offered_fingerprint: found, key_type: offered.split(' ')[0], ...details },
       suggestion,
     });
   const name = port === 22 ? host : `[${host}]:${port}`;

@@ -42,12 +42,15 @@ export async function runScript(
   );
   const lost = () => stop.abort(hop.lost.reason);
   hop.lost.addEventListener('abort', lost, { once: true });
+  const opening = hop.exec(REMOTE_SHELL);
   let channel: ClientChannel | undefined;
   try {
-    channel = await orAborted(hop.exec(REMOTE_SHELL), stop.signal);
+    channel = await orAborted(opening, stop.signal);
     return await orAborted(collect(channel, input, stdout, stderr), stop.signal);
   } catch (error) {
     if (channel && !hop.lost.aborted) await end(hop, clock, channel, stderr.pid);
+    // A channel that opens only now would wait for its input for good.
+    else opening.then((late) => late.close()).catch(() => undefined);
     throw error;
   } finally {
     cancel();

@@ -1,7 +1,7 @@
 import { connect as connectTcp } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type Clock, orAborted, type Timeouts } from '@rbee/daemon-kit';
-import type { RbeeError } from '@rbee/protocol';
+import { isRbeeError, type RbeeError } from '@rbee/protocol';
 import type { Machine, RunOptions, RunResult, UploadOptions } from '../machine/machine.js';
 import type { HostKeys, SshAddress } from '../registry/node-record.js';
 import { gatherCredentials } from './credentials.js';
@@ -146,7 +146,26 @@ async function openHop(
     connectTimeoutMs: timeouts.ssh_connect,
     keepAliveMs: timeouts.ssh_keep_alive,
   };
-  return Hop.open(open, hopOptions, signal);
+  return openWithAnyKey((skippedTypes) => Hop.open(open, { ...hopOptions, skippedTypes }, signal));
+}
+
+/**
+ * A fingerprint does not tell the type of its key, and a host shows one of its keys: when that is another one than the
+ * expected, it is asked for its others before it is refused.
+ */
+async function openWithAnyKey(open: (skippedTypes: readonly string[]) => Promise<Hop>): Promise<Hop> {
+  const skippedTypes: string[] = [];
+  let first: unknown;
+  for (;;) {
+    try {
+      return await open(skippedTypes);
+    } catch (error) {
+      first ??= error;
+      const { source, key_type } = isRbeeError(error) ? error.details : {};
+      if (source !== 'given' || typeof key_type !== 'string') throw first;
+      skippedTypes.push(key_type);
+    }
+  }
 }
 
 async function openStream(

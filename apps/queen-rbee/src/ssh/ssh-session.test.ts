@@ -5,8 +5,17 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { httpTransport, identify, isRunning, type Spoken, systemClock, waitUntilGone } from '@rbee/daemon-kit';
+import {
+  httpTransport,
+  identify,
+  isRunning,
+  type Spoken,
+  signalProcess,
+  systemClock,
+  waitUntilGone,
+} from '@rbee/daemon-kit';
 import type { RbeeError } from '@rbee/protocol';
+import { brokeOff } from './ssh-errors.js';
 import { findFreePort, type SshServer, startSshServer } from './testing/ssh-server.js';
 import { TestSessions } from './testing/test-session.js';
 
@@ -24,6 +33,17 @@ afterAll(async () => {
   await sessions.stop();
   await server.stop();
   rmSync(folder, { recursive: true, force: true });
+});
+
+/** Runs for long; what is left of it when its connection is gone ends behind the test. */
+const LONG = 'echo $$; exec sleep 60';
+const left: number[] = [];
+
+afterEach(() => {
+  for (const pid of left.splice(0)) {
+    const identity = identify(pid);
+    if (identity) signalProcess(identity, 'SIGKILL');
+  }
 });
 
 const failure = (promise: Promise<unknown>) =>
@@ -172,8 +192,8 @@ describe('a file sent over SSH', () => {
 
 describe('a forwarded connection', () => {
   const http = createServer((request, response) => {
-    if (request.url === '/open') return (response.write('begun'), undefined);
-    request.pipe(response);
+    if (request.url === '/open') response.write('begun');
+    else request.pipe(response);
   });
   let port = 0;
 
@@ -246,7 +266,7 @@ describe('a connection that breaks', () => {
     const session = sessions.open(server);
     const lost: RbeeError[] = [];
     session.onLost((reason) => lost.push(reason));
-    const running = session.run('echo begun; sleep 60', [], { timeoutMs, onLine: () => server.dropConnections() });
+    const running = session.run(LONG, [], { timeoutMs, onLine: () => server.dropConnections() });
     const error = await failure(running);
     expect(error).toMatchObject({ code: 'SSH_CONNECTION_TIMEOUT', details: { node: 'bench-1', host: '127.0.0.1' } });
     expect(error.message).toContain('the SSH connection to bench-1 broke off');
@@ -257,7 +277,11 @@ describe('a connection that breaks', () => {
   it('is noticed when the other side goes silent, also in the middle of a command', async () => {
     const session = sessions.open(server, { timeouts: { ssh_keep_alive: 60 } });
     const startedAt = performance.now();
-    const running = session.run('echo begun; sleep 60', [], { timeoutMs, onLine: () => server.freeze() });
+    const onLine = (line: string) => {
+      left.push(Number(line));
+      server.freeze();
+    };
+    const running = session.run(LONG, [], { timeoutMs, onLine });
     try {
       expect(await failure(running)).toMatchObject({ details: { cause: 'ETIMEDOUT' } });
       expect(performance.now() - startedAt).toBeLessThan(2000);
@@ -277,11 +301,15 @@ describe('a connection that breaks', () => {
     await session.connect();
     const lost: RbeeError[] = [];
     session.onLost((reason) => lost.push(reason));
-    const { brokeOff } = await import('./ssh-errors.js');
     const reason = brokeOff('bench-1', server, 'CLOSED');
-    const running = failure(session.run('sleep 60', [], { timeoutMs }));
-    session.drop(reason);
-    expect(await running).toBe(reason);
+    const running = session.run(LONG, [], {
+      timeoutMs,
+      onLine: (line) => {
+        left.push(Number(line));
+        session.drop(reason);
+      },
+    });
+    expect(await failure(running)).toBe(reason);
     expect(lost).toEqual([reason]);
     session.drop(reason);
     expect(lost).toHaveLength(1);

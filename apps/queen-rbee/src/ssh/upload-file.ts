@@ -67,7 +67,10 @@ async function fileSource(path: string): Promise<Source> {
 
 async function openSftp(hop: Hop, target: string): Promise<SFTPWrapper> {
   try {
-    return await hop.sftp();
+    const sftp = await hop.sftp();
+    // Whoever waits for an answer is told as well; without a listener the process would end.
+    sftp.on('error', () => undefined);
+    return sftp;
   } catch (error) {
     if (hop.lost.aborted) throw hop.lost.reason;
     throw noSftp(hop, target, error);

@@ -39,7 +39,7 @@ export async function checkEngine(program: WorkerProgram, options: EngineCheckOp
   const tooLong = () => new Error(`the engine was not loaded within ${formatDuration(timeoutMs)}`);
   const { code, signal } = await withTimeout(clock, timeoutMs, exited, tooLong).catch(async (error: unknown) => {
     // With its children: the engine tries its binary in a process of its own.
-    process.kill(-pid, 'SIGKILL');
+    killGroup(pid);
     await exited;
     throw error;
   });
@@ -48,6 +48,15 @@ export async function checkEngine(program: WorkerProgram, options: EngineCheckOp
   if (answer?.ok && code === 0) return answer.message;
   const how = signal ?? `exit code ${code}`;
   throw new Error(answer?.message ?? `the worker program ended with ${how}: ${lines.at(-1) || 'no output'}`);
+}
+
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, 'SIGKILL');
+  } catch (error) {
+    // It has ended in this moment.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 function parseAnswer(line: string): Answer | undefined {

@@ -124,6 +124,15 @@ describe('the self-test', () => {
   });
 });
 
+it('says that there is no room for its files', async () => {
+  const environment = { ...processEnvironment(), tmpdir: join(folder, 'nowhere') };
+  const installation = { workerProgram: goodWorker(), bundledModelsDir: BUNDLED_MODELS_DIR };
+  await expect(runSelfTest(environment, { installation, catalogDb: catalogDb() })).rejects.toMatchObject({
+    code: 'INSTALL_FAILED',
+    suggestion: expect.stringContaining('TMPDIR'),
+  });
+});
+
 it.each([
   ['20.19.0', true],
   ['24.1.0', true],

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Environment } from '@rbee/daemon-kit';
-import { isRbeeError } from '@rbee/protocol';
+import { isRbeeError, RbeeError } from '@rbee/protocol';
 import type { HiveInstallation } from '../app.js';
 import { checkBundledModels } from './check-bundled-models.js';
 import { checkCatalog } from './check-catalog.js';
@@ -30,12 +30,13 @@ export interface SelfTestParts {
 
 /**
  * Finds out whether an installation can run on this machine: with this Node.js, with the catalog there is, with the engine
- * it brings. Nothing of the user's is changed, and no temporary file stays.
+ * it brings. Nothing of the user's is changed, and no temporary file stays. Throws INSTALL_FAILED when there is no room
+ * for one.
  */
 export async function runSelfTest(environment: Environment, parts: SelfTestParts): Promise<SelfTestReport> {
   const { installation, catalogDb, engineTimeoutMs } = parts;
   const { clock, variables } = environment;
-  const folder = await mkdtemp(join(environment.tmpdir, 'rbee-self-test-'));
+  const folder = await makeFolder(environment.tmpdir);
   try {
     const checks = await Promise.all([
       report('node', async () => checkNode(process.versions.node)),
@@ -49,6 +50,23 @@ export async function runSelfTest(environment: Environment, parts: SelfTestParts
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+async function makeFolder(parent: string): Promise<string> {
+  try {
+    return await mkdtemp(join(parent, 'rbee-self-test-'));
+  } catch (cause) {
+    throw toFolderError(parent, cause as NodeJS.ErrnoException);
+  }
+}
+
+function toFolderError(folder: string, cause: NodeJS.ErrnoException): RbeeError {
+  const why = cause.code === 'ENOSPC' || cause.code === 'EDQUOT' ? 'the disk is full' : cause.code;
+  return new RbeeError('INSTALL_FAILED', `the self-test cannot use the temporary folder ${folder}: ${why}`, {
+    details: { step: 'self_test', cause: cause.code },
+    suggestion: 'free some space there, or set TMPDIR to a folder that can be written',
+    cause,
+  });
 }
 
 async function report(name: Check['name'], check: () => Promise<string>): Promise<Check> {

@@ -3,10 +3,11 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const [command, ...args] = process.argv.slice(2);
-const valueOf = (flag) => args[args.indexOf(flag) + 1];
+const optionOf = (flag) => args[args.indexOf(flag) + 1];
 const behaviour = readFileSync(join(homedir(), 'behaviour'), 'utf8').trim();
 const startTimeOf = (pid) => {
   try {
@@ -25,20 +26,17 @@ if (behaviour === 'refuses') {
   mkdirSync(logs, { recursive: true });
   const output = openSync(join(logs, 'rbee-hive.out.log'), 'a');
   const program = fileURLToPath(new URL('../../testing/tiny-hive.mjs', import.meta.url));
-  const hiveArgs = [program, behaviour, 'daemon', '--port', valueOf('--port'), ...args];
+  const hiveArgs = [program, behaviour, 'daemon', '--port', optionOf('--port'), ...args];
   const hive = spawn(process.execPath, hiveArgs, { detached: true, stdio: ['ignore', output, output] });
   hive.unref();
   writeFileSync(join(homedir(), 'started'), `${hive.pid}\n`, { flag: 'a' });
   process.stdout.write(`${JSON.stringify({ pid: hive.pid, start_time: startTimeOf(hive.pid) })}\n`);
 } else if (command === 'stop') {
-  const pid = Number(valueOf('--pid'));
-  const runs = () => startTimeOf(pid) === valueOf('--start-time');
+  const pid = Number(optionOf('--pid'));
+  const runs = () => startTimeOf(pid) === optionOf('--start-time');
   const was_running = runs();
   if (was_running) process.kill(pid, behaviour === 'stubborn' ? 'SIGKILL' : 'SIGTERM');
-  const look = () => {
-    const state = runs() ? readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[2] : 'Z';
-    if (state !== 'Z') return setTimeout(look, 5);
-    process.stdout.write(`${JSON.stringify({ ended: true, killed: behaviour === 'stubborn', was_running })}\n`);
-  };
-  look();
+  const hasEnded = () => !runs() || readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[2] === 'Z';
+  while (!hasEnded()) await delay(5);
+  process.stdout.write(`${JSON.stringify({ ended: true, killed: behaviour === 'stubborn', was_running })}\n`);
 }

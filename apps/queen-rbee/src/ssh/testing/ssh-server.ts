@@ -33,7 +33,7 @@ export interface SshServer {
   readonly home: string;
   /** Process ids of the sessions that are open now. */
   sessions(): number[];
-  /** Kills what serves the connections that are open now; new ones are taken. */
+  /** Kills what serves the connections that are open now, and what runs on them; new ones are taken. */
   dropConnections(): void;
   /** Stops every process of the server without closing anything: connections stay open and nothing moves on them. */
   freeze(): void;
@@ -91,7 +91,7 @@ export async function startSshServer(options: SshServerOptions): Promise<SshServ
     },
     home: options.home,
     sessions: () => children(daemon.pid ?? 0),
-    dropConnections: () => signalAll(children(daemon.pid ?? 0), 'SIGKILL'),
+    dropConnections: () => signalAll(descendants(daemon.pid ?? 0), 'SIGKILL'),
     freeze: () => {
       daemon.kill('SIGSTOP');
       signalAll(descendants(daemon.pid ?? 0), 'SIGSTOP');

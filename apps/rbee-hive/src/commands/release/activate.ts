@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { userPaths } from '@rbee/daemon-kit';
-import { toRbeeError } from '@rbee/protocol';
+import { RbeeError, toRbeeError } from '@rbee/protocol';
 import { loadHiveConfig } from '../../config.js';
 import { HiveRecords } from '../../hive-records.js';
 import { INSTALLATION_ROOT } from '../../installation.js';
@@ -34,11 +34,23 @@ export const releaseActivate = defineCommand({
       printJson(environment, activated);
       return 0;
     } catch (thrown) {
+      const error = toActivationError(id, thrown);
       // For the program that runs this; the terminal gets the same in words.
-      const { code, message, suggestion, details } = toRbeeError(thrown);
+      const { code, message, suggestion, details } = error;
       const { checks = [], ...facts } = details;
       printJson(environment, { error: { code, message, suggestion, details: facts }, checks });
-      throw thrown;
+      throw error;
     }
   },
 });
+
+/** What the file system refused is no fault of the program. */
+function toActivationError(id: string, thrown: unknown): RbeeError {
+  const { syscall, code, message } = thrown as NodeJS.ErrnoException;
+  if (syscall === undefined) return toRbeeError(thrown);
+  return new RbeeError('INSTALL_FAILED', `the release ${id} cannot be activated: ${message}`, {
+    details: { step: 'activate', release: id, cause: code },
+    suggestion: 'give this user write permission on the folder and free some space (df -h), then install again',
+    cause: thrown,
+  });
+}
