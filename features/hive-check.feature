@@ -52,7 +52,7 @@ Feature: The hive of another machine is checked before work is given to it
   Scenario: A hive that answers broken JSON
     Given a machine over SSH
     And the machine is registered as "attic"
-    And a hive on the machine whose health answer is:
+    And a hive on the machine that answers everything with:
       """
       {"status": "alive", "version": oops}
       """

@@ -8,7 +8,8 @@ Feature: rbee is installed on a machine that one can SSH into
     And the machine is registered as "attic"
     When I run `rbee-keeper setup install --node attic` for at most 120 s
     Then the exit code is 0
-    And stdout shows "upload|sending|100 %"
+    And stderr shows "uploading 100 %"
+    And stdout shows "attic uses release 0.1.0-"
     And "<its home>/rbee" is installed in the release "0\.1\.0-[0-9a-f]{12}"
     When I run `rbee-keeper setup install --node attic`
     Then the exit code is 0
@@ -30,9 +31,9 @@ Feature: rbee is installed on a machine that one can SSH into
     Then the exit code is 0
     When I run `rbee-keeper setup install --node attic` for at most 240 s
     Then the exit code is 0
-    And stdout shows "clon"
-    And stdout shows "build"
-    And stdout shows "complete|done|installed"
+    And stdout shows "cloning|fetching"
+    And stdout shows "building"
+    And stdout shows "attic uses release git-"
     And "<its home>/rbee" is installed in the release "git-[0-9a-f]{12}"
     When I run `rbee-keeper setup install --node attic`
     Then the exit code is 0
@@ -45,6 +46,7 @@ Feature: rbee is installed on a machine that one can SSH into
   Scenario: The checkout that the configuration names is used
     Given a machine over SSH
     And a git repository whose build fails with "the wasp has eaten the comb"
+    And an empty repository "<its home>/my checkout" on the machine
     And the package managers of the machine have a warm store
     And a configuration file that says:
       """
@@ -54,7 +56,7 @@ Feature: rbee is installed on a machine that one can SSH into
     When I run `rbee-keeper setup add-node --name attic <its address> --git-repo <noted repository>`
     And I run `rbee-keeper setup install --node attic`
     Then the exit code is 1
-    And the folder "<its home>/my checkout" is a checkout of "<noted repository>"
+    And the folder "<its home>/my checkout" holds the commit of the repository
     And the folder "<its home>/rbee/source" is not there
 
   Scenario: A build that fails shows where and with what, and changes nothing

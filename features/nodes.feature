@@ -139,16 +139,17 @@ Feature: Machines become nodes
     And stderr shows "rbee-keeper setup add-node"
 
   Scenario: A node that moved is updated, with the checks of an addition
-    Given the time limit ssh_connect is 300ms
-    And a machine that accepts connections and says nothing
+    Given a machine that accepts connections and says nothing
     And a machine over SSH
     And the machine is registered as "attic"
+    And the time limit ssh_connect is 300ms
     When I run `rbee-keeper setup update-node --name attic --ssh-port <noted silent port>`
     Then the exit code is 1
     And the registry's row of "attic" has:
       """
       {"ssh_port": <its SSH port>}
       """
+    Given the time limit ssh_connect is 10000ms
     When I run `rbee-keeper setup update-node --name attic --install-path ~/elsewhere`
     Then the exit code is 0
     And the registry's row of "attic" has:

@@ -221,7 +221,7 @@ Feature: A machine that one can SSH into does the work
       """
       {"trickleMs": 1000}
       """
-    And the time limit ssh_connect is 500ms
+    And the time limit ssh_connect is 1500ms
     And a queen runs
     When I start `rbee-keeper infer --node attic --prompt "hello"`
     And it has written to stdout

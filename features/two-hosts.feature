@@ -20,7 +20,7 @@ Feature: Two machines, each with a network of its own
       """
       {"trickleMs": 300}
       """
-    And the time limit ssh_connect is 500ms
+    And the time limit ssh_connect is 1500ms
     When I run `rbee-keeper setup add-node --name attic <its address> --hive-port <its hive port>`
     Then the exit code is 0
     Given a queen runs beside me

@@ -9,14 +9,14 @@ import type { AddressInfo } from 'node:net';
 interface HiveBehaviour {
   /** Default 0.1.0. */
   version?: string;
-  /** Text of the health answer, in place of the right one. */
-  health?: string;
+  /** Text of every answer, in place of the right one. */
+  text?: string;
 }
 
 const KEEP_ALIVE_MS = 1_000;
 
 const [behaviourText = '{}', ...ports] = process.argv.slice(2);
-const { version = '0.1.0', health } = JSON.parse(behaviourText) as HiveBehaviour;
+const { version = '0.1.0', text } = JSON.parse(behaviourText) as HiveBehaviour;
 
 function snapshot(port: number) {
   const worker = {
@@ -48,8 +48,8 @@ function snapshot(port: number) {
   return { workers: [worker], resources, backends, models: [], version };
 }
 
-function answer(response: ServerResponse, text: string): void {
-  response.setHeader('Content-Type', 'application/json').end(text);
+function answer(response: ServerResponse, body: string): void {
+  response.setHeader('Content-Type', 'application/json').end(body);
 }
 
 function streamEvents(response: ServerResponse, port: number): void {
@@ -65,12 +65,9 @@ async function startHive(wanted: number): Promise<number> {
     const { port } = server.address() as AddressInfo;
     const { workers, resources, backends, models } = snapshot(port);
     const [path] = (request.url ?? '').split('?');
-    if (path === '/v1/health') {
-      return answer(
-        response,
-        health ?? JSON.stringify({ status: 'alive', version, api_version: 'v1', pid: process.pid }),
-      );
-    }
+    const health = { status: 'alive', version, api_version: 'v1', pid: process.pid };
+    if (text !== undefined) return answer(response, text);
+    if (path === '/v1/health') return answer(response, JSON.stringify(health));
     if (path === '/v1/events') return streamEvents(response, port);
     if (path === '/v1/workers/list') return answer(response, JSON.stringify({ workers }));
     if (path === '/v1/models/list') return answer(response, JSON.stringify({ models }));

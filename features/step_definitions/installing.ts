@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } fr
 import { join } from 'node:path';
 import { Given, Then } from '@cucumber/cucumber';
 import { findFiles } from '../support/find-files.js';
-import { makeBrokenRepository, makeProjectRepository } from '../support/repository.js';
+import { hasCommit, makeBrokenRepository, makeEmptyRepository, makeProjectRepository } from '../support/repository.js';
 import { PROJECT, type RbeeWorld } from '../support/world.js';
 
 /** Node.js and pnpm install hundreds of packages on the machine. */
@@ -11,14 +11,12 @@ const LONG = { timeout: 240_000 };
 
 Given('a git repository of this project', function (this: RbeeWorld) {
   const folder = this.makeFolder('repository');
-  makeProjectRepository(folder);
-  this.notes.set('repository', `file://${folder}`);
+  this.notes.set('commit', makeProjectRepository(folder)).set('repository', `file://${folder}`);
 });
 
 Given('a git repository whose build fails with {string}', function (this: RbeeWorld, lastLine: string) {
   const folder = this.makeFolder('repository');
-  makeBrokenRepository(folder, lastLine);
-  this.notes.set('repository', `file://${folder}`);
+  this.notes.set('commit', makeBrokenRepository(folder, lastLine)).set('repository', `file://${folder}`);
 });
 
 Given('the package managers of the machine have a warm store', async function (this: RbeeWorld) {
@@ -39,8 +37,12 @@ Then('{string} is installed in the release {string}', LONG, function (this: Rbee
   assert(existsSync(join(this.fill(root), current, 'apps/rbee-hive/bin/rbee-hive.js')), current);
 });
 
-Then('the folder {string} is a checkout of {string}', function (this: RbeeWorld, folder: string, url: string) {
-  assert(readFileSync(join(this.fill(folder), '.git/config'), 'utf8').includes(this.fill(url)));
+Given('an empty repository {string} on the machine', function (this: RbeeWorld, folder: string) {
+  makeEmptyRepository(this.fill(folder));
+});
+
+Then('the folder {string} holds the commit of the repository', function (this: RbeeWorld, folder: string) {
+  assert(hasCommit(this.fill(folder), String(this.notes.get('commit'))));
 });
 
 Then('the folder {string} is not there', function (this: RbeeWorld, folder: string) {

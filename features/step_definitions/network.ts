@@ -32,7 +32,7 @@ Given(
 
 Given('a queen runs beside me', async function (this: RbeeWorld) {
   const queen = this.start('queen-rbee', ['daemon']);
-  await queen.waitFor('stdout', /listens on/);
+  await queen.waitFor('stdout', /listening on/);
   this.notes.set('queen', queen);
 });
 

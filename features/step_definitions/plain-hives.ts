@@ -11,8 +11,8 @@ Given('a hive of version {string} on the machine', async function (this: RbeeWor
   await startPlainHives(this, { version }, [this.machine.hivePort]);
 });
 
-Given('a hive on the machine whose health answer is:', async function (this: RbeeWorld, health: string) {
-  await startPlainHives(this, { health }, [this.machine.hivePort]);
+Given('a hive on the machine that answers everything with:', async function (this: RbeeWorld, text: string) {
+  await startPlainHives(this, { text }, [this.machine.hivePort]);
 });
 
 Given('somebody runs a hive that I may use with a key', async function (this: RbeeWorld) {

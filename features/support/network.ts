@@ -10,6 +10,7 @@ let made = 0;
 /** Two network namespaces that are joined by a virtual cable; no other way leads in or out. */
 export class Network {
   readonly addresses = ADDRESSES;
+  #hasBlackHole = false;
   readonly #prefix = `rbee-${process.pid}-${++made}`;
 
   private constructor() {
@@ -52,8 +53,16 @@ export class Network {
 
   /** The node drops every packet that it would send to the queen, as a firewall does, or sends them again. */
   setBlackHole(state: 'on' | 'off'): void {
-    const action = state === 'on' ? 'add' : 'del';
+    if (this.#hasBlackHole === (state === 'on')) return;
+    this.#hasBlackHole = !this.#hasBlackHole;
+    const action = this.#hasBlackHole ? 'add' : 'del';
     ip('-n', this.namespace('node'), 'route', action, 'blackhole', `${ADDRESSES.queen}/32`);
+  }
+
+  /** Undoes what a scenario did to the way between the machines. */
+  repair(): void {
+    this.setCable('up');
+    this.setBlackHole('off');
   }
 
   remove(): void {

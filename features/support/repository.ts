@@ -3,8 +3,8 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from
 import { dirname, join } from 'node:path';
 import { PROJECT } from './world.js';
 
-/** A git repository with one commit on `main`: this project as it stands, uncommitted changes included. */
-export function makeProjectRepository(folder: string): void {
+/** A git repository with one commit on `main`, which is returned: this project as it stands, uncommitted changes included. */
+export function makeProjectRepository(folder: string): string {
   const files = git(PROJECT, 'ls-files', '-z', '--cached', '--others', '--exclude-standard')
     .split('\0')
     .filter(Boolean);
@@ -14,24 +14,27 @@ export function makeProjectRepository(folder: string): void {
     mkdirSync(dirname(join(folder, file)), { recursive: true });
     copyFileSync(join(PROJECT, file), join(folder, file));
   }
-  commit(folder);
+  return commit(folder);
 }
 
-/** A git repository whose build prints some lines and fails with the last one. */
-export function makeBrokenRepository(folder: string, lastLine: string): void {
+/** A git repository that needs no packages, and whose build prints some lines and fails with the last one. Returns its commit. */
+export function makeBrokenRepository(folder: string, lastLine: string): string {
   const packageManager = `pnpm@${pnpmVersion()}`;
   const files = {
     'package.json': JSON.stringify({ name: 'broken', version: '0.1.0', private: true, type: 'module', packageManager }),
     'pnpm-workspace.yaml': 'packages: []\npmOnFail: ignore\n',
     'pnpm-lock.yaml':
       "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {}\n",
+    // The engine for this machine, which an installation would fetch.
+    'apps/llm-worker/node_modules/node-llama-cpp/package.json': '{"version": "0.0.0"}\n',
+    [`apps/llm-worker/node_modules/@node-llama-cpp/linux-${process.arch}/package.json`]: '{}\n',
     'scripts/build.mjs': `console.error('gluing the combs');\nconsole.error(${JSON.stringify(lastLine)});\nprocess.exit(3);\n`,
   };
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(dirname(join(folder, name)), { recursive: true });
     writeFileSync(join(folder, name), text);
   }
-  commit(folder);
+  return commit(folder);
 }
 
 function pnpmVersion(): string {
@@ -41,7 +44,22 @@ function pnpmVersion(): string {
   return packageManager.split('@')[1] ?? '';
 }
 
-function commit(folder: string): void {
+/** A git repository without any commit. */
+export function makeEmptyRepository(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  git(folder, 'init', '--quiet');
+}
+
+/** Whether a folder is a repository that has a commit. */
+export function hasCommit(folder: string, commit: string): boolean {
+  try {
+    return git(folder, 'cat-file', '-t', commit).trim() === 'commit';
+  } catch {
+    return false;
+  }
+}
+
+function commit(folder: string): string {
   git(folder, 'init', '--quiet', '--initial-branch=main');
   git(folder, 'add', '--all', '--force');
   git(
@@ -55,11 +73,13 @@ function commit(folder: string): void {
     '-m',
     'All',
   );
+  return git(folder, 'rev-parse', 'HEAD').trim();
 }
 
 function git(folder: string, ...args: string[]): string {
   return execFileSync('git', ['-c', 'safe.directory=*', '-C', folder, ...args], {
     encoding: 'utf8',
+    stdio: 'pipe',
     maxBuffer: 16 * 1024 * 1024,
   });
 }

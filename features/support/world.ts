@@ -251,6 +251,7 @@ export class RbeeWorld extends World {
   /** Ends what the scenario started and fails when anything of it is left behind. */
   async close(): Promise<void> {
     for (const closer of this.#closers) await closer();
+    this.network?.repair();
     await this.#machine?.makeReachable();
     const daemons = this.programs.filter((program) => program.running);
     for (const program of daemons) program.kill('SIGTERM');

@@ -4,6 +4,7 @@ import type { Installer } from './install/installer.js';
 import type { RemoteSession } from './link/remote-session.js';
 import type { LiveNode } from './node/live-node.js';
 import type { Nodes } from './node/nodes.js';
+import { toBackendStatuses } from './registry/capabilities.js';
 import type { NodeAdmin } from './registry/node-admin.js';
 import type { NodeRecord } from './registry/node-record.js';
 import type { NodeRegistry } from './registry/node-registry.js';
@@ -58,8 +59,8 @@ export function nodeHandlers(parts: NodeRouteParts): Pick<Handlers<typeof queenR
           progress: (progress) => stream.send({ type: 'progress', phase: 'upload', ...progress }),
           signal: call.signal,
         });
-        await registry.update(node_name, { nodePath });
         const node = nodes.find(node_name);
+        node?.learnBackends(toBackendStatuses(await admin.noteInstallation(record, session, nodePath)));
         // A hive of this queen goes on with the release it was started from; the next one is to be the new one.
         if (!unchanged && node?.link.ownsHive) await node.stopHive(narrate);
         const duration_ms = Math.round(clock.monotonic() - startedAt);

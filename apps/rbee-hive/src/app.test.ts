@@ -179,13 +179,13 @@ describe('the events', () => {
 
 describe('a quiet stream of events', () => {
   it('shows that it lives every 1.5 s, and tells when free memory has changed noticeably', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'rbee-quiet-'));
-    const probeFile = join(folder, 'probe.json');
+    const home = mkdtempSync(join(tmpdir(), 'rbee-quiet-'));
+    const probeFile = join(home, 'probe.json');
     const setFree = (mb: number) =>
       writeFileSync(probeFile, JSON.stringify({ ram_total_mb: 16_000, ram_available_mb: mb }));
     setFree(8000);
     const clock = new ManualClock();
-    const hive = await start({ clock, config: { probeFile } });
+    const hive = await start({ clock, home, config: { probeFile } });
     const response = await fetch(`${hive.hive.url}/v1/events`);
     const chunks = (response.body ?? []) as AsyncIterable<Uint8Array>;
     let text = '';
@@ -211,7 +211,6 @@ describe('a quiet stream of events', () => {
     expect(told).toMatchObject([{ resources: { ram_available_mb: 7900 } }]);
     await hive.hive.stop('done');
     await reading;
-    rmSync(folder, { recursive: true });
   });
 });
 

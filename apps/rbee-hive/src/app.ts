@@ -104,7 +104,15 @@ async function startHive(
     const { backends } = snapshot;
     const resources = toResources(snapshot);
     resourceWatch.told(resources);
-    return { type: 'snapshot', version: VERSION, workers: pool.list(), models, backends: [...backends], resources };
+    return {
+      type: 'snapshot',
+      version: VERSION,
+      pid: self.pid,
+      workers: pool.list(),
+      models,
+      backends: [...backends],
+      resources,
+    };
   });
   const resourceWatch = new ResourceWatch({
     ...{ clock, log },

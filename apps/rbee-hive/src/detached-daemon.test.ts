@@ -11,10 +11,13 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { endProcess, isRunning, type ProcessIdentity, sleep, systemClock } from '@rbee/daemon-kit';
 import { freePort, runProgram } from '../test/hive-program.js';
 import { INSTALLATION_ROOT } from './installation.js';
+
+// Each test starts up to four programs whose sources are read anew.
+jest.setTimeout(60_000);
 
 let home: string;
 let port: number;

@@ -29,7 +29,9 @@ fi
 cd -- "$repository" || exit 1
 git -c protocol.ext.allow=never fetch --quiet --force --no-tags --no-recurse-submodules -- "$3" "+refs/heads/$4:refs/rbee/$4" || exit 1
 git rev-parse --verify --quiet "refs/rbee/$4^{commit}" || exit 1
-if [ "$repository" != "$2" ]; then mv -- "$repository" "$2"; fi
+if [ "$repository" != "$2" ]; then
+  printf '%s' "$2" >"$1/.installing/source" && mv -- "$repository" "$2"
+fi
 `;
 
 /** Puts the files of a commit ($3) of the repository ($2) into a new folder ($4). */

@@ -8,13 +8,19 @@ const RELEASE_MS = 20_000;
 const BUSY = 75;
 
 /**
- * Functions for scripts that take part in an installation. The identity of a process is its group and when it started, so
- * that no other process that gets the same number is ever meant.
+ * Functions for scripts that take part in an installation. A command over SSH has a session of its own, with everything
+ * that it starts, also in other process groups; where the system does not tell sessions, its process group has to do. The
+ * identity of a process is this and when it started, so that no other process that gets the same number is ever meant.
  */
-const IDENTITY = `
+const IDENTITY = String.raw`
 identity() {
-  if [ -r "/proc/$1/stat" ]; then sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 3,20
-  else LC_ALL=C TZ=UTC ps -o pgid= -o lstart= -p "$1" | tr -s ' ' | sed 's/^ //; s/ $//'; fi
+  if [ -r "/proc/$1/stat" ]; then sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 4,20
+  else LC_ALL=C TZ=UTC ps -o pgid= -o lstart= -p "$1" 2>/dev/null | tr -s ' ' | sed 's/^ //; s/ $//'; fi
+}
+members() {
+  if [ -r /proc/self/stat ]; then
+    sed -n 's/^\([0-9]*\) (.*) [^Z] [0-9]* [0-9]* '"$1"' .*/\1/p' /proc/[0-9]*/stat 2>/dev/null
+  else ps -A -o pid= -o pgid= | awk -v set="$1" '$2 == set { print $1 }'; fi
 }
 `;
 
@@ -23,8 +29,9 @@ identity() {
  * when its output goes nowhere, that is when the connection to the queen has broken. While it runs, a folder has
  * pid       its process id
  * alive     touched every two seconds
- * step      process id and identity of the step that runs now
+ * step      process id and identity of the step that runs now, whose processes all end with the holder
  * pending   name of the release that is in its place, and not yet known to work
+ * source    path of the repository that was made for this installation
  */
 const HOLD = `
 umask 022
@@ -49,14 +56,11 @@ until mkdir -- "$lock" 2>/dev/null; do
 done
 finish() {
   trap '' HUP INT TERM PIPE
-  end_step "$lock"
-  recover "$lock"
-  rm -rf -- "$root"/releases/.incoming-* "$root"/releases/.broken-*
-  rm -rf -- "$lock"
-  if [ -n "$made" ]; then rmdir -- "$root/releases" "$root"; fi
+  clean
 }
 trap 'finish >/dev/null 2>&1' EXIT
 trap 'exit 1' HUP INT TERM PIPE
+if [ -n "$made" ]; then : >"$lock/made"; fi
 : >"$lock/alive"
 echo $$ >"$lock/pid" || exit 1
 rm -rf -- "$root"/releases/.incoming-* "$root"/releases/.broken-* "$root"/.installing-dead.*
@@ -69,20 +73,21 @@ while echo .; do
 done
 `;
 
-/** Ends the step that a lock names with all that it started, and takes back a release that was not activated. */
+/** Ends the step that a lock names with all that it started, takes back a release that was not activated, and lets go. */
 const RECOVER = `
 end_step() {
-  read -r pid group started 2>/dev/null <"$1/step" || return
-  # A shell that has gone may have left programs of its group; the number of a group is not given away as long as it has any.
-  now=$(identity "$pid" 2>/dev/null)
-  if [ -n "$now" ] && [ "$now" != "$group $started" ]; then return; fi
-  if [ "$group" = "$(identity $$ | cut -d ' ' -f 1)" ]; then return; fi
-  kill -TERM -- "-$group" || return
+  read -r pid set started 2>/dev/null <"$1/step" || return
+  # A shell that has gone may have left programs; the number of their session is not given away as long as it has any.
+  now=$(identity "$pid")
+  if [ -n "$now" ] && [ "$now" != "$set $started" ]; then return; fi
+  if [ "$set" = "$(identity $$ | cut -d ' ' -f 1)" ]; then return; fi
+  kill -s TERM $(members "$set") || return
   tries=0
-  while kill -0 -- "-$group" && [ "$tries" -lt 30 ]; do sleep 0.1 || sleep 1; tries=$((tries + 1)); done
-  kill -KILL -- "-$group" && sleep 1
+  while [ -n "$(members "$set")" ] && [ "$tries" -lt 30 ]; do sleep 0.1 || sleep 1; tries=$((tries + 1)); done
+  kill -s KILL $(members "$set") && sleep 1
 }
 recover() {
+  if [ -s "$1/source" ]; then rm -rf -- "$(cat "$1/source")"; fi
   read -r id 2>/dev/null <"$1/pending" || return
   target=$root/releases/$id
   if [ -d "$root/releases/.broken-$id" ]; then
@@ -91,13 +96,26 @@ recover() {
   elif [ "$(readlink "$root/current")" != "releases/$id" ]; then rm -rf -- "$target"
   fi
 }
+clean() {
+  made=
+  if [ -e "$lock/made" ]; then made=yes; fi
+  end_step "$lock"
+  recover "$lock"
+  rm -rf -- "$root"/releases/.incoming-* "$root"/releases/.broken-*
+  rm -rf -- "$lock"
+  if [ -n "$made" ]; then rmdir -- "$root/releases" "$root"; fi
+}
 `;
 
-/** Ends the holder ("$2") of a lock, and waits until it has cleaned up. */
+/** Ends the holder ("$2") of a lock and waits until it has cleaned up; does that in its place where it was killed. */
 const RELEASE = `
-lock=$1/.installing
+root=$1
+lock=$root/.installing
 [ "$(cat "$lock/pid" 2>/dev/null)" = "$2" ] || exit 0
-kill -TERM "$2" 2>/dev/null
+if ! kill -s TERM "$2" 2>/dev/null; then
+  clean >/dev/null 2>&1
+  exit 0
+fi
 tries=0
 while [ -d "$lock" ] && [ "$tries" -lt 100 ]; do sleep 0.1 || sleep 1; tries=$((tries + 1)); done
 [ ! -d "$lock" ]
@@ -176,7 +194,9 @@ export class InstallLock {
   async release(): Promise<void> {
     const { machine, installPath } = this.#options;
     try {
-      const { code } = await machine.run(RELEASE, [installPath, this.#holder], { timeoutMs: RELEASE_MS });
+      const { code } = await machine.run(`${IDENTITY}${RECOVER}${RELEASE}`, [installPath, this.#holder], {
+        timeoutMs: RELEASE_MS,
+      });
       if (code === 0) await this.#held;
     } catch (error) {
       if (!isRbeeError(error)) throw error;

@@ -26,7 +26,9 @@ let session: SshSession;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'install-node-'));
   home = join(folder, 'home of the node');
-  const store = /^storeDir: (.*)$/m.exec(readFileSync(join(root, 'node_modules/.modules.yaml'), 'utf8'))?.[1] ?? '';
+  const { storeDir } = JSON.parse(readFileSync(join(root, 'node_modules/.modules.yaml'), 'utf8')) as {
+    storeDir: string;
+  };
   server = await startSshServer({
     home,
     setEnv: {
@@ -34,7 +36,7 @@ beforeAll(async () => {
       // Packages come from where this checkout has them, without the network.
       npm_config_cache: npmSetting('cache'),
       npm_config_nodedir: npmSetting('nodedir'),
-      npm_config_store_dir: store.replace(/\/v\d+$/, ''),
+      pnpm_config_store_dir: storeDir.replace(/\/v\d+$/, ''),
     },
   });
   session = connect();
@@ -242,34 +244,41 @@ describe('a repository', () => {
 });
 
 describe('a node that goes away', () => {
-  it('while it gets the release cleans up by itself', async () => {
-    const installPath = join(home, 'lost');
-    const from = makeSmallRoot(join(folder, 'large'), { 'models/large.gguf': randomBytes(20e6) });
-    const own = connect();
-    let dropped = false;
-    try {
-      const error = await failureOf(
-        install({
-          from,
-          node: { installPath },
-          on: own,
-          progress: (bytes) => {
-            if (bytes === 0 || dropped) return;
-            dropped = true;
-            server.dropConnections();
-          },
-        }),
-      );
-      expect(dropped).toBe(true);
-      expect(error.code).toBe('SSH_CONNECTION_TIMEOUT');
-      for (let attempt = 0; existsSync(installPath) && attempt < 60; attempt++) {
-        await new Promise((resolve) => setTimeout(resolve, 100));
+  it.each([
+    ['alone', () => server.sessions().forEach((pid) => process.kill(pid, 'SIGKILL'))],
+    ['with all that ran there', () => server.dropConnections()],
+  ])(
+    'while it gets the release is cleaned up: the connection %s',
+    async (name, breakOff) => {
+      const installPath = join(home, `lost ${name}`);
+      const from = makeSmallRoot(join(folder, `large ${name}`), { 'models/large.gguf': randomBytes(20e6) });
+      const own = connect();
+      let dropped = false;
+      try {
+        const error = await failureOf(
+          install({
+            from,
+            node: { installPath },
+            on: own,
+            progress: (bytes) => {
+              if (bytes === 0 || dropped) return;
+              dropped = true;
+              breakOff();
+            },
+          }),
+        );
+        expect(dropped).toBe(true);
+        expect(error.code).toBe('SSH_CONNECTION_TIMEOUT');
+        for (let attempt = 0; existsSync(installPath) && attempt < 60; attempt++) {
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+        expect(existsSync(installPath)).toBe(false);
+      } finally {
+        await own.close();
       }
-      expect(existsSync(installPath)).toBe(false);
-    } finally {
-      await own.close();
-    }
-  }, 30_000);
+    },
+    30_000,
+  );
 
   it('for good while it works ends what it started', async () => {
     const installPath = join(home, 'abandoned');

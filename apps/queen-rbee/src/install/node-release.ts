@@ -43,7 +43,7 @@ if [ -n "$4" ]; then
   mv -- "$4" "$target" || exit 1
 fi
 "$2" "$target/apps/rbee-hive/bin/rbee-hive.js" release activate --root "$1" --release "$3" || exit
-rm -f -- "$lock/pending"
+rm -f -- "$lock/pending" "$lock/source"
 rm -rf -- "$1/releases/.broken-$3"
 `;
 

@@ -87,7 +87,7 @@ export class RemoteHive {
   ): Promise<{ ended: boolean; killed: boolean }> {
     const args = ['--pid', String(hive.pid), '--start-time', hive.startTime, '--grace', `${Math.ceil(graceMs)}ms`];
     const timeoutMs = graceMs + AFTER_GRACE_MS;
-    const result = await this.#run('exec "$@"', [...launcher, 'stop', ...args], { timeoutMs });
+    const result = await this.#run('echo; exec "$@"', [...launcher, 'stop', ...args], { timeoutMs });
     const { was_running: ended, killed } = readJsonLine(result.stdout);
     if (result.code === 0 && typeof ended === 'boolean') return { ended, killed: killed === true };
     const { node } = this.#options;

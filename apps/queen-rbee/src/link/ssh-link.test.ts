@@ -82,6 +82,16 @@ describe('SshLink', () => {
     expect(node.started).toEqual([first?.pid]);
   });
 
+  it('is not confused by what start-up files print', async () => {
+    node.installTinyHive('healthy');
+    writeFileSync(join(node.home, '.bashrc'), 'echo "welcome, {friend}"; printf "no line end"; echo warning >&2\n');
+    const link = node.link();
+    const { pid } = await link.startHive(node.narrate);
+    expect(node.owned).toEqual([{ pid, startTime: expect.any(String) }]);
+    expect(await link.stopHive(node.narrate)).toBe(true);
+    expect(node.running).toEqual([]);
+  });
+
   it('outlives its connection, tells of the loss, and finds its hive again', async () => {
     node.installTinyHive('healthy');
     const link = node.link();

@@ -4,24 +4,20 @@ import {
   httpTransport,
   type Logger,
   type Narrate,
-  sleep,
   type Target,
   type Timeouts,
 } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError } from '@rbee/protocol';
 import type { OwnedHive } from '../registry/node-record.js';
 import { askHealth } from './ask-health.js';
-import { hiveStartFailed } from './hive-start-error.js';
 import { keyedTransport, LearnedKey } from './keyed-transport.js';
 import type { HiveHealth, Link } from './link.js';
 import { type LaunchedHive, RemoteHive } from './remote-hive.js';
 import type { RemoteSession } from './remote-session.js';
 import { preflightMachine } from './ssh-preflight.js';
 import { StartGate } from './start-gate.js';
+import { untilHealthy } from './until-healthy.js';
 import { WorkerTransports } from './worker-transports.js';
-
-const FIRST_POLL_MS = 100;
-const LONGEST_POLL_MS = 1_600;
 
 export interface SshLinkOptions {
   readonly node: string;
@@ -171,7 +167,11 @@ export class SshLink implements Link {
     const hive = await this.#remote.launch(launcher);
     log.info({ pid: hive.pid, node: this.node }, 'a hive was started');
     try {
-      const health = await this.#untilHealthy(hive, signal);
+      const health = await untilHealthy({
+        ...{ node: this.node, hivePort, clock, timeouts, remote: this.#remote, hive, signal },
+        askHealth: (timeoutMs) => this.#askHealth(timeoutMs, signal),
+        isConnected: () => this.#session.connected,
+      });
       if (health.pid !== undefined && health.pid !== hive.pid) {
         // Somebody else's hive got the port first; it is used, and stays when the queen ends.
         say(`a hive answers already (pid ${health.pid}): using it`);
@@ -195,41 +195,6 @@ export class SshLink implements Link {
     if (ended)
       this.#options.log.warn({ pid: this.#owned.pid, node: this.node, killed }, 'a hive that did not answer was ended');
     this.#disown();
-  }
-
-  async #untilHealthy(hive: LaunchedHive, signal: AbortSignal): Promise<HiveHealth> {
-    const { clock, timeouts } = this.#options;
-    const limit = timeouts.hive_healthy;
-    const end = clock.monotonic() + limit;
-    for (let pauseMs = FIRST_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_POLL_MS)) {
-      // Read before the probe: a hive that lost the port to another one has ended, and yet a hive answers.
-      const running = await this.#remote.isRunning(hive, signal);
-      const health = await this.#pollHealth(Math.min(timeouts.health_call, end - clock.monotonic()), signal);
-      if (health) return health;
-      if (!running) throw await this.#toStartError(hive, 'ended before it was healthy');
-      if (clock.monotonic() + pauseMs >= end) {
-        const why = `was not healthy on port ${this.#options.hivePort} within ${formatDuration(limit)}`;
-        throw await this.#toStartError(hive, why);
-      }
-      await sleep(clock, pauseMs, signal);
-    }
-  }
-
-  /** As long as the connection stands, a hive that answers too late is only not ready yet. */
-  async #pollHealth(timeoutMs: number, signal: AbortSignal): Promise<HiveHealth | undefined> {
-    try {
-      return await this.#askHealth(Math.max(1, timeoutMs), signal);
-    } catch (error) {
-      if (!signal.aborted && this.#session.connected && isRbeeError(error) && error.code === 'CONNECTION_TIMEOUT') {
-        return undefined;
-      }
-      throw error;
-    }
-  }
-
-  async #toStartError(hive: LaunchedHive, why: string): Promise<RbeeError> {
-    const lastLines = await this.#remote.lastLines(hive);
-    return hiveStartFailed({ node: this.node, port: this.#options.hivePort, why, lastLines });
   }
 
   /** Ends a hive that was started and is not going to be used. */

@@ -19,7 +19,8 @@ tell() {
   case $1 in *.js) kind=node ;; *) kind=program ;; esac
   case $(head -c 256 "$1" | head -n 1 | tr -d '\000') in '#!'*node*) kind=node ;; esac
   if [ $kind = program ] && [ ! -x "$1" ]; then return; fi
-  printf '%s\t%s\n' "$kind" "$1"
+  # What a start-up file printed before may lack its line end.
+  printf '\n%s\t%s\n' "$kind" "$1"
   exit
 }
 if [ -n "$3" ]; then

@@ -10,7 +10,7 @@ export const LEAST_NODE = { major: 20, minor: 19 } as const;
 const PATIENCE_SECONDS = 5;
 
 /** A Node.js that rbee can run on. */
-export interface FoundNode {
+interface FoundNode {
   /** Absolute. */
   readonly path: string;
   /** Without the `v`. */

@@ -70,6 +70,8 @@ export class LiveNode {
   #lastSaid: Spoken | undefined;
   /** Whether to look for the hive again after a failure, although nobody asks for it. */
   #watching = false;
+  /** What is known of the node's backends while no hive tells. */
+  #knownBackends: readonly BackendStatus[];
   #pid: number | undefined;
   #version: string | undefined;
   /** Ends the newest connection to the event stream; each has its own, so that none leaves a listener behind. */
@@ -84,6 +86,7 @@ export class LiveNode {
     this.#options = options;
     const { link, log, onStanding } = options;
     this.#state = new NodeState(link.hive.clock);
+    this.#knownBackends = options.knownBackends ?? [];
     const first = {
       status: link.kind === 'local' ? 'reachable' : 'unknown',
       hive: 'unknown',
@@ -111,10 +114,10 @@ export class LiveNode {
 
   /** The node for placement; the queen's own counts are added by their owner. */
   view(usage: (workerId: string) => WorkerUsage): Omit<NodeView, 'starting'> {
-    const { link, knownBackends } = this.#options;
+    const { link } = this.#options;
     const { status, hive, reason } = this.standing;
     const seen = this.#state.view(usage);
-    const backends = seen.backends.length > 0 ? seen.backends : (knownBackends ?? []);
+    const backends = seen.backends.length > 0 ? seen.backends : this.#knownBackends;
     const away = status === 'unreachable' || (hive === 'unknown' && reason !== undefined);
     const startable = link.kind !== 'direct' || hive === 'running';
     const trouble = away || !startable ? (reason ?? 'its hive was not met yet') : undefined;
@@ -147,6 +150,11 @@ export class LiveNode {
       ram_available_mb: resources?.ram_available_mb,
       gpus: resources?.gpus ?? [],
     };
+  }
+
+  /** Takes note of what somebody else than a hive has found out about the node. */
+  learnBackends(backends: readonly BackendStatus[]): void {
+    this.#knownBackends = backends;
   }
 
   /** Looks for the node's hive from now on, also when nobody asks for it. Starts none. */

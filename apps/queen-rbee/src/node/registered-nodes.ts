@@ -6,6 +6,7 @@ import { INSTALLATION } from '../installation.js';
 import { createLink, type LinkParts } from '../link/create-link.js';
 import { MockSshSession } from '../link/mock-ssh-session.js';
 import type { NodeRouteParts } from '../node-routes.js';
+import { toBackendStatuses } from '../registry/capabilities.js';
 import { NodeAdmin } from '../registry/node-admin.js';
 import type { HostKeys, NodeRecord, SshAddress } from '../registry/node-record.js';
 import { type NodeChanges, NodeRegistry } from '../registry/node-registry.js';
@@ -43,7 +44,9 @@ export async function openRegisteredNodes(parts: RegisteredNodesParts): Promise<
   const createSession = sessionFactory(parts, timeouts);
   /** What was seen of a node; a node that was removed meanwhile needs none of it. */
   const remember = (name: string, changes: NodeChanges) => {
-    registry.update(name, changes).catch((error: unknown) => log.warn({ error, node: name }, 'a node was not updated'));
+    registry.update(name, changes).catch((error: unknown) => {
+      if (nodes.find(name)) log.warn({ error, node: name }, 'what was seen of a node was not stored');
+    });
   };
   const linkParts: LinkParts = {
     clock,
@@ -65,14 +68,18 @@ export async function openRegisteredNodes(parts: RegisteredNodesParts): Promise<
       onChange: parts.onChange,
       onStanding: (standing) => remember(name, toContact(standing, clock)),
       onBackends: (backends) => remember(name, toCapabilities(backends)),
-      knownBackends: toBackends(record),
+      knownBackends: toBackendStatuses(record),
     });
     nodes.add(node);
   };
   const onChange = async (name: string, record: NodeRecord | undefined) => {
     const before = nodes.remove(name);
-    // Nobody else could end the hive of a node that is no longer known.
-    if (before && !record) await before.stopHive(() => undefined);
+    // Nobody else could end a hive that is no longer known, because its node was removed or is another machine now.
+    if (before && !record?.ownedHive) {
+      await before
+        .stopHive(() => undefined)
+        .catch((error: unknown) => log.warn({ error, node: name }, 'the hive of a node was not ended'));
+    }
     await before?.link.close();
     if (record) follow(record);
   };
@@ -119,8 +126,4 @@ function toCapabilities(backends: readonly BackendStatus[]): NodeChanges {
   const devices: Partial<Record<Backend, number>> = {};
   for (const backend of available) devices[backend.name] = backend.devices;
   return { backends: available.map(({ name }) => name), devices };
-}
-
-function toBackends({ backends, devices }: NodeRecord): BackendStatus[] {
-  return backends.map((name) => ({ name, available: true, devices: devices[name] ?? 1 }));
 }

@@ -1,5 +1,5 @@
 import { callJson, type Target } from '@rbee/daemon-kit';
-import { type Backend, detectionSchema, hiveRoutes, nodeRowSchema } from '@rbee/protocol';
+import { type Backend, type BackendStatus, detectionSchema, hiveRoutes, nodeRowSchema } from '@rbee/protocol';
 import type { Machine, RunOptions } from '../machine/machine.js';
 
 /** The backends of a node and how many devices each has. */
@@ -45,6 +45,11 @@ export function completeCapabilities(named: Partial<Capabilities>, found: Capabi
   const backends = [...new Set(named.backends ?? deviceNames ?? found.backends)];
   const counts = backends.map((name) => [name, found.devices[name] ?? 1] as const);
   return { backends, devices: named.devices ?? Object.fromEntries(counts) };
+}
+
+/** In the form in which a hive lists them. */
+export function toBackendStatuses({ backends, devices }: Capabilities): BackendStatus[] {
+  return backends.map((name) => ({ name, available: true, devices: devices[name] ?? 1 }));
 }
 
 function parseJson(text: string): unknown {

@@ -1,5 +1,8 @@
 import type { Clock, Logger, Narrate, Timeouts } from '@rbee/daemon-kit';
 import { type AddNode, LOCALHOST, type NodeAnswer, RbeeError, type UpdateNode } from '@rbee/protocol';
+import { findLauncher } from '../machine/find-launcher.js';
+import type { Machine } from '../machine/machine.js';
+import { detectCapabilities } from './capabilities.js';
 import { checkDirectNode } from './check-direct-node.js';
 import { type CreateSession, checkSshNode } from './check-ssh-node.js';
 import { ownFingerprint } from './host-key.js';
@@ -65,6 +68,16 @@ export class NodeAdmin {
       return tellSaved(record, narrate);
     };
     return this.#turns.take(name, work, signal);
+  }
+
+  /** Stores what a node has, now that rbee is installed there and can tell; resolves with the new record. */
+  async noteInstallation(record: NodeRecord, machine: Machine, nodePath: string): Promise<NodeRecord> {
+    const { registry, timeouts, binaryPath } = this.#options;
+    const limits = { timeoutMs: timeouts.ssh_command };
+    const { name, installPath } = record;
+    const launcher = await findLauncher(machine, { installPath, nodePath, binaryPath, ...limits });
+    const found = launcher && (await detectCapabilities(machine, launcher, limits));
+    return registry.update(name, { nodePath, ...found });
   }
 
   /** Throws NODE_NOT_FOUND. */

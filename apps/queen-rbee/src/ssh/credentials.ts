@@ -6,7 +6,7 @@ import { publicPart } from './key-file.js';
 import type { Destination } from './ssh-config.js';
 
 /** One key that can be tried. */
-export interface Credential {
+interface Credential {
   /** The file, or what the agent calls it. */
   readonly label: string;
   readonly method: AnyAuthMethod;

@@ -27,6 +27,8 @@ export interface HopOptions {
   /** Keys to try. */
   readonly credentials: Credentials;
   readonly pinned: string | undefined;
+  /** Whether a host that nothing is known of is refused, beyond what ssh_config says. */
+  readonly refuseStrangers: boolean;
   readonly expectedFingerprint: string | undefined;
   /** Types of host keys that are not asked for. */
   readonly skippedTypes: readonly string[];
@@ -58,12 +60,13 @@ export class Hop {
   }
 
   /**
-   * Opens the stream, shakes hands and authenticates. Throws SSH_HOST_KEY_CHANGED, SSH_AUTH_FAILED, SSH_CONNECTION_TIMEOUT, or the
-   * signal's reason; the stream is destroyed then.
+   * Opens the stream, shakes hands and authenticates. Throws SSH_HOST_KEY_CHANGED, SSH_AUTH_FAILED, UNSUPPORTED_FIELD,
+   * SSH_CONNECTION_TIMEOUT, or the signal's reason; the stream is destroyed then.
    */
   static async open(openStream: () => Promise<Duplex>, options: HopOptions, signal: AbortSignal): Promise<Hop> {
     const { destination, credentials, pinned, expectedFingerprint, skippedTypes, connectTimeoutMs } = options;
-    const { host, port, user, knownHostsOnly } = destination;
+    const { host, port, user } = destination;
+    const knownHostsOnly = destination.knownHostsOnly || options.refuseStrangers;
     const { NodeSSH } = await import('node-ssh');
     const known = await readKnownKeys(destination.knownHostsFiles, host, port);
     const algorithms = chooseAlgorithms(destination.algorithms, knownTypes({ known, pinned }), skippedTypes);

@@ -36,7 +36,7 @@ export function knownTypes({ known, pinned }: Pick<HostKeyFacts, 'known' | 'pinn
 
 /**
  * Why a host key is not accepted, or `undefined` when it is: known_hosts and the key that was accepted before must both
- * agree with it, and a key of a host that nothing is known of is accepted unless ssh_config says otherwise.
+ * agree with it, and a key of a host that nothing is known of is accepted only where strangers are.
  */
 export function refuseHostKey(facts: HostKeyFacts): RbeeError | undefined {
   const { host, port, offered, known, pinned, expectedFingerprint } = facts;
@@ -81,9 +81,9 @@ export function refuseHostKey(facts: HostKeyFacts): RbeeError | undefined {
   }
   if (pinned === undefined && known.keys.length === 0 && facts.knownHostsOnly) {
     return refuse(
-      `the host key of ${host} is not known, and ssh_config sets StrictHostKeyChecking: ${found}`,
+      `the host key of ${host} is not known: ${found}`,
       { source: 'known_hosts', reason: 'unknown' },
-      `if the fingerprint is right: ssh-keyscan -p ${port} ${host} >> ~/.ssh/known_hosts`,
+      `if the fingerprint is right: ssh-keyscan -p ${port} ${host} >> ~/.ssh/known_hosts, or rbee-keeper setup update-node with --host-key ${found}`,
     );
   }
   return undefined;

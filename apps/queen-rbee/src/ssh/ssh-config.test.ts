@@ -71,8 +71,7 @@ describe('a destination', () => {
         '  StrictHostKeyChecking yes',
         `  UserKnownHostsFile ${home}/hosts ${home}/more`,
       ].join('\n'),
-      'conf.d/one.conf':
-        'Host bench-1\n  HostName 10.0.0.1\n  IdentityAgent ~/agent.sock\nHost bench-7\n  HostName 10.0.0.7\n',
+      'conf.d/one.conf': `Host bench-1\n  HostName 10.0.0.1\n  IdentityAgent ${home}/%r.sock\nHost bench-7\n  HostName 10.0.0.7\n`,
     });
     expect(await resolve('bench-1')).toMatchObject({
       host: '10.0.0.1',

@@ -141,6 +141,8 @@ async function openHop(
     destination,
     credentials,
     pinned: hostKeys[hostId(destination.host, destination.port)],
+    // Once the hosts on the way to a node are known, another one is not met for the first time but put in their place.
+    refuseStrangers: Object.keys(hostKeys).length > 0,
     expectedFingerprint: isTarget ? options.expectedFingerprint : undefined,
     clock,
     connectTimeoutMs: timeouts.ssh_connect,

@@ -5,7 +5,7 @@ const SSH_TIMEOUT_MS = 10_000;
 /** What `ssh -G` prints: the values of each keyword, in lower case, as one text each. */
 export type SshOptions = ReadonlyMap<string, readonly string[]>;
 
-export interface SshAnswer {
+interface SshAnswer {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;

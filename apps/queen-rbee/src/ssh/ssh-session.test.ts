@@ -443,6 +443,13 @@ describe('a host key', () => {
     }
   });
 
+  it('of an address that the node did not have when it was added is refused', async () => {
+    const hostKeys = { '[192.0.2.1]:22': server.hostKey };
+    const error = await failure(sessions.open(server, { hostKeys }).connect());
+    expect(error).toMatchObject({ code: 'SSH_HOST_KEY_CHANGED', details: { reason: 'unknown' } });
+    await sessions.open(server, { hostKeys, expectedFingerprint: server.hostKeyFingerprint }).connect();
+  });
+
   it('must be the expected one', async () => {
     await sessions.open(server, { expectedFingerprint: server.hostKeyFingerprint }).connect();
     const expectedFingerprint = `SHA256:${'A'.repeat(43)}`;

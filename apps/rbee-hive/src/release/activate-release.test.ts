@@ -279,5 +279,6 @@ describe('the commands', () => {
     const { stdout } = await release(good, 'list');
     expect(JSON.parse(stdout)).toEqual({ releases: ['1.0-good', '1.1-broken'], current: '1.0-good' });
     expect(existsSync(join(root, '..', 'pwned'))).toBe(false);
-  });
+    // It starts five programs whose sources are read anew.
+  }, 60_000);
 });

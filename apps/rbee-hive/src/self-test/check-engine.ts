@@ -9,7 +9,6 @@ export interface EngineCheckOptions {
   readonly folder: string;
   readonly clock: Clock;
   readonly variables: Readonly<Record<string, string | undefined>>;
-  readonly timeoutMs?: number | undefined;
 }
 
 const TIMEOUT_MS = 60_000;
@@ -21,7 +20,7 @@ interface Answer {
 
 /** Lets the worker program load its engine for the CPU. Throws when that fails or takes too long. */
 export async function checkEngine(program: WorkerProgram, options: EngineCheckOptions): Promise<string> {
-  const { folder, clock, variables, timeoutMs = TIMEOUT_MS } = options;
+  const { folder, clock, variables } = options;
   const outputFile = join(folder, 'worker.out');
   const outputDescriptor = openSync(outputFile, 'w', 0o600);
   let worker: StartedProcess;
@@ -36,8 +35,8 @@ export async function checkEngine(program: WorkerProgram, options: EngineCheckOp
     closeSync(outputDescriptor);
   }
   const { pid, exited } = worker;
-  const tooLong = () => new Error(`the engine was not loaded within ${formatDuration(timeoutMs)}`);
-  const { code, signal } = await withTimeout(clock, timeoutMs, exited, tooLong).catch(async (error: unknown) => {
+  const tooLong = () => new Error(`the engine was not loaded within ${formatDuration(TIMEOUT_MS)}`);
+  const { code, signal } = await withTimeout(clock, TIMEOUT_MS, exited, tooLong).catch(async (error: unknown) => {
     // With its children: the engine tries its binary in a process of its own.
     killGroup(pid);
     await exited;

@@ -1,15 +1,26 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { processEnvironment, systemClock } from '@rbee/daemon-kit';
+import { type Clock, identify, processEnvironment, sleep, systemClock, waitUntilGone } from '@rbee/daemon-kit';
+import { ManualClock } from '@rbee/daemon-kit/testing';
 import Database from 'better-sqlite3';
 import { READ_TYPESCRIPT } from '../../test/hive-program.js';
+import type { HiveInstallation } from '../app.js';
 import { CatalogDatabase } from '../catalog/catalog-database.js';
 import { BUNDLED_MODELS_DIR } from '../installation.js';
 import { checkNode } from './check-node.js';
-import { runSelfTest, type SelfTestParts } from './self-test.js';
+import { runSelfTest } from './self-test.js';
 
 const WORKER = fileURLToPath(new URL('../../../llm-worker/src/main.ts', import.meta.url));
 
@@ -30,11 +41,11 @@ function fakeWorker(text: string) {
 }
 const goodWorker = () => fakeWorker('process.stdout.write(\'{"ok":true,"message":"fine"}\\n\')');
 
-async function test(parts: Partial<SelfTestParts & SelfTestParts['installation']> = {}) {
-  const { workerProgram = goodWorker(), bundledModelsDir = BUNDLED_MODELS_DIR, ...more } = parts;
-  const environment = { ...processEnvironment(), tmpdir: join(folder, 'tmp') };
+async function test(parts: Partial<HiveInstallation & { clock: Clock }> = {}) {
+  const { workerProgram = goodWorker(), bundledModelsDir = BUNDLED_MODELS_DIR, clock = systemClock } = parts;
+  const environment = { ...processEnvironment(), clock, tmpdir: join(folder, 'tmp') };
   const installation = { workerProgram, bundledModelsDir };
-  const { ok, checks } = await runSelfTest(environment, { installation, catalogDb: catalogDb(), ...more });
+  const { ok, checks } = await runSelfTest(environment, { installation, catalogDb: catalogDb() });
   expect(readdirSync(environment.tmpdir)).toEqual([]);
   return { ok, ...Object.fromEntries(checks.map((check) => [check.name, check])) };
 }
@@ -97,12 +108,28 @@ describe('the self-test', () => {
     ],
     ['silence', '', /ended with exit code 0: no output$/],
     ['a success that ends badly', 'process.stdout.write(\'{"ok":true,"message":""}\\n\'); process.exitCode = 3', /^$/],
-    ['no end', 'setInterval(() => {}, 1000)', /^the engine was not loaded within 300 ms$/],
   ])('reports an engine that answers with %s', async (_what, text, message) => {
-    expect(await test({ workerProgram: fakeWorker(text), engineTimeoutMs: 300 })).toMatchObject({
+    expect(await test({ workerProgram: fakeWorker(text) })).toMatchObject({
       ok: false,
       engine: { ok: false, message: expect.stringMatching(message) },
     });
+  });
+
+  it('gives up an engine that does not load, with all its processes', async () => {
+    const pidFile = join(folder, 'pid');
+    const child = `import { spawn } from 'node:child_process'; import { writeFileSync } from 'node:fs';
+      const { pid } = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'inherit' });
+      writeFileSync(${JSON.stringify(pidFile)}, String(pid));`;
+    const clock = new ManualClock();
+    const testing = test({ workerProgram: fakeWorker(child), clock });
+    while (!existsSync(pidFile) || readFileSync(pidFile, 'utf8') === '') await sleep(systemClock, 5);
+    const engineChild = identify(Number(readFileSync(pidFile, 'utf8')));
+    await clock.advance(60_000);
+    expect(await testing).toMatchObject({
+      ok: false,
+      engine: { ok: false, message: 'the engine was not loaded within 1 min' },
+    });
+    expect(engineChild && (await waitUntilGone(engineChild, systemClock, 5000))).toBe(true);
   });
 
   it('reports a worker program that is not there', async () => {

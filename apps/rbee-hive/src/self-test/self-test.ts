@@ -9,7 +9,7 @@ import { checkEngine } from './check-engine.js';
 import { checkNode } from './check-node.js';
 
 /** One thing that an installation needs; `message` says what was found, or what is wrong. */
-export interface Check {
+interface Check {
   readonly name: 'node' | 'sqlite' | 'engine' | 'models';
   readonly ok: boolean;
   readonly message: string;
@@ -24,8 +24,6 @@ export interface SelfTestParts {
   readonly installation: HiveInstallation;
   /** The catalog of this user, which is only read; it need not exist. */
   readonly catalogDb: string;
-  /** Longest time for the engine to load. Default one minute. */
-  readonly engineTimeoutMs?: number;
 }
 
 /**
@@ -34,16 +32,14 @@ export interface SelfTestParts {
  * for one.
  */
 export async function runSelfTest(environment: Environment, parts: SelfTestParts): Promise<SelfTestReport> {
-  const { installation, catalogDb, engineTimeoutMs } = parts;
+  const { installation, catalogDb } = parts;
   const { clock, variables } = environment;
   const folder = await makeFolder(environment.tmpdir);
   try {
     const checks = await Promise.all([
       report('node', async () => checkNode(process.versions.node)),
       report('sqlite', () => checkCatalog(catalogDb, folder, clock)),
-      report('engine', () =>
-        checkEngine(installation.workerProgram, { folder, clock, variables, timeoutMs: engineTimeoutMs }),
-      ),
+      report('engine', () => checkEngine(installation.workerProgram, { folder, clock, variables })),
       report('models', () => checkBundledModels(installation.bundledModelsDir)),
     ]);
     return { ok: checks.every(({ ok }) => ok), checks };

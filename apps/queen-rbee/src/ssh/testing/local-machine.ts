@@ -92,8 +92,9 @@ export class LocalMachine implements Machine {
 }
 
 function toUploadError(target: string, cause: unknown): unknown {
-  if (!(cause instanceof Error && 'syscall' in cause)) return cause;
-  return new RbeeError('SSH_COMMAND_FAILED', `${target} cannot be written: ${cause.message}`, {
+  const { syscall, message } = cause as NodeJS.ErrnoException;
+  if (syscall === undefined) return cause;
+  return new RbeeError('SSH_COMMAND_FAILED', `${target} cannot be written: ${message}`, {
     details: { path: target },
     cause,
   });

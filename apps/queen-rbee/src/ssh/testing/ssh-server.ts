@@ -60,7 +60,10 @@ export async function startSshServer(options: SshServerOptions): Promise<SshServ
   makeKey(hostKeyPath);
   copyFileSync(`${keyPath}.pub`, join(folder, 'authorized_keys'));
   const begin = (port: number) => startDaemon(folder, hostKeyPath, port, options);
-  let { port, daemon } = await onFreePort(begin);
+  let { port, daemon } = await onFreePort(begin).catch((error: unknown) => {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  });
 
   const readHostKey = () => readFileSync(`${hostKeyPath}.pub`, 'utf8').split(' ').slice(0, 2).join(' ').trim();
   const halt = async () => {
