@@ -8,6 +8,11 @@ Before(async function (this: RbeeWorld) {
 });
 
 After(async function (this: RbeeWorld, { result }) {
-  if (result?.status === Status.FAILED) for (const program of this.programs) this.log(program.report());
-  await this.close();
+  let isClosed = false;
+  try {
+    await this.close();
+    isClosed = true;
+  } finally {
+    if (!isClosed || result?.status === Status.FAILED) for (const program of this.programs) this.log(program.report());
+  }
 });

@@ -160,13 +160,14 @@ function workerNotFound(workerId: string): RbeeError {
 
 function noHiveRuns(node: LiveNode): RbeeError {
   const { url } = node.link.hive.transport.peer;
+  const port = Number(new URL(url).port);
+  const elsewhere = node.link.kind === 'local' ? '' : ` on ${node.name}`;
   return new RbeeError(
     'CONNECTION_TIMEOUT',
-    `no hive runs on ${node.name} (port ${new URL(url).port} refuses), so it has no logs to show`,
+    `no hive runs on ${node.name} (port ${port} refuses), so it has no logs to show`,
     {
-      details: { node: node.name, port: Number(new URL(url).port) },
-      suggestion:
-        'run something that stays: rbee-keeper infer --prompt "hello" --keep-alive 10m; earlier logs are in the log folder (~/.rbee/logs)',
+      details: { node: node.name, port },
+      suggestion: `start one: rbee-keeper hive start --node ${node.name}; earlier logs are in ~/.rbee/logs${elsewhere}`,
     },
   );
 }

@@ -17,6 +17,11 @@ identity() {
   if [ -r "/proc/$1/stat" ]; then sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 4,20
   else LC_ALL=C TZ=UTC ps -o pgid= -o lstart= -p "$1" 2>/dev/null | tr -s ' ' | sed 's/^ //; s/ $//'; fi
 }
+# A process that has ended counts as gone, also while nobody has asked for its result.
+alive() {
+  if [ -r "/proc/$1/stat" ]; then [ "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -c 1)" != Z ]
+  else kill -0 "$1" 2>/dev/null; fi
+}
 members() {
   if [ -r /proc/self/stat ]; then
     sed -n 's/^\([0-9]*\) (.*) [^Z] [0-9]* [0-9]* '"$1"' .*/\1/p' /proc/[0-9]*/stat 2>/dev/null
@@ -45,7 +50,7 @@ until mkdir -- "$lock" 2>/dev/null; do
   [ -d "$lock" ] || { mkdir -- "$lock"; exit 1; }
   owner=$(cat "$lock/pid" 2>/dev/null)
   if [ -n "$owner" ]; then
-    if kill -0 "$owner" 2>/dev/null && [ -z "$(find "$lock/alive" -mmin +60 2>/dev/null)" ]; then echo "held $owner"; exit 75; fi
+    if alive "$owner" && [ -z "$(find "$lock/alive" -mmin +60 2>/dev/null)" ]; then echo "held $owner"; exit 75; fi
   elif [ -z "$(find "$lock" -prune -mmin +1 2>/dev/null)" ]; then echo held; exit 75
   fi
   attempt=$((attempt + 1))
@@ -112,7 +117,7 @@ const RELEASE = `
 root=$1
 lock=$root/.installing
 [ "$(cat "$lock/pid" 2>/dev/null)" = "$2" ] || exit 0
-if ! kill -s TERM "$2" 2>/dev/null; then
+if ! alive "$2" || ! kill -s TERM "$2" 2>/dev/null; then
   clean >/dev/null 2>&1
   exit 0
 fi

@@ -245,7 +245,12 @@ describe('a repository', () => {
 
 describe('a node that goes away', () => {
   it.each([
-    ['alone', () => server.sessions().forEach((pid) => process.kill(pid, 'SIGKILL'))],
+    [
+      'alone',
+      () => {
+        for (const pid of server.sessions()) process.kill(pid, 'SIGKILL');
+      },
+    ],
     ['with all that ran there', () => server.dropConnections()],
   ])(
     'while it gets the release is cleaned up: the connection %s',

@@ -167,6 +167,25 @@ describe("the queen's own release", () => {
     expect(left()).toEqual(['current', `releases/${release}`]);
   });
 
+  it('lets the service manager start the hive where that is asked for', async () => {
+    const request = { service: true, narrate: () => undefined, progress: () => undefined };
+    const { signal } = new AbortController();
+    await installer(makeSmallRoot(join(folder, 'root'))).install(record({ hivePort: 9201 }), machine, {
+      ...request,
+      signal,
+    });
+    expect(JSON.parse(readFileSync(join(installPath, 'service.json'), 'utf8'))).toEqual([
+      'service',
+      'install',
+      '--port',
+      '9201',
+      '--node',
+      process.execPath,
+      '--root',
+      installPath,
+    ]);
+  });
+
   it('repairs a release that does not work any more', async () => {
     const root = makeSmallRoot(join(folder, 'root'));
     const { release } = await install(root);

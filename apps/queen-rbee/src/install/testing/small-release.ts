@@ -3,11 +3,11 @@ import { dirname, join } from 'node:path';
 import { VERSION } from '@rbee/protocol';
 
 /**
- * A launcher that knows the two commands an installation runs. A release with a file `broken` fails its self-test, and one
+ * A launcher that knows the commands an installation runs; `service` writes its arguments to a file. A release with a file `broken` fails its self-test, and one
  * with a file `slow` takes until it is killed.
  */
 const LAUNCHER = `
-import { existsSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 const release = join(import.meta.dirname, '../../..');
 const value = (name) => process.argv[process.argv.indexOf(name) + 1];
@@ -24,6 +24,7 @@ if (process.argv[2] === 'release') {
   symlinkSync('releases/' + value('--release'), current + '.new');
   renameSync(current + '.new', current);
 }
+if (process.argv[2] === 'service') writeFileSync(join(value('--root'), 'service.json'), JSON.stringify(process.argv.slice(2)));
 console.log(JSON.stringify({ ok }));
 `;
 
