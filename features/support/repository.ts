@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { PROJECT } from './world.js';
 
@@ -12,7 +12,7 @@ export function makeProjectRepository(folder: string): string {
     // A file that was removed and not yet committed is still listed.
     if (!existsSync(join(PROJECT, file))) continue;
     mkdirSync(dirname(join(folder, file)), { recursive: true });
-    copyFileSync(join(PROJECT, file), join(folder, file));
+    cpSync(join(PROJECT, file), join(folder, file), { verbatimSymlinks: true });
   }
   return commit(folder);
 }

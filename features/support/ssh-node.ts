@@ -118,7 +118,7 @@ export class SshNode {
     this.#packages = {
       ...(Object.fromEntries(own) as Record<string, string>),
       npm_config_cache: join(homedir(), '.npm'),
-      npm_config_store_dir: pnpmStore,
+      pnpm_config_store_dir: pnpmStore,
     };
     await this.restartServer();
   }

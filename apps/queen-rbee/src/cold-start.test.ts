@@ -36,6 +36,8 @@ describe('a task for which no worker runs', () => {
       'accepted',
       'task_accepted',
       'hive_preflight',
+      'hive_preflight',
+      'hive_preflight',
       'worker_spawn',
       'worker_start',
       'progress',

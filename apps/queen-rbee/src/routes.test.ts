@@ -1,5 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { silentLogger, systemClock } from '@rbee/daemon-kit';
 import { VERSION } from '@rbee/protocol';
+import type { NodeRecord } from './registry/node-record.js';
+import { NodeRegistry } from './registry/node-registry.js';
 import { ScriptedHive } from './testing/scripted-hive.js';
 import { hang, ScriptedWorker } from './testing/scripted-worker.js';
 import { TestQueen } from './testing/test-queen.js';
@@ -134,6 +140,69 @@ describe('the queen beside a hive that an operator started', () => {
   });
 });
 
+describe('the queen with registered nodes', () => {
+  let folder: string;
+  let queen: TestQueen;
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'queen-nodes-'));
+    const database = join(folder, 'beehives.db');
+    const hive = await new ScriptedHive().start();
+    const { port: deadPort } = hive;
+    await hive.stop();
+    const registry = NodeRegistry.open({ file: database, clock: systemClock, log: silentLogger });
+    await registry.add(registered('attic', 'unreachable.home.arpa'));
+    await registry.add(registered('bench', 'bench.home.arpa'));
+    await registry.close();
+    const settings = { database, mockHiveUrl: `http://127.0.0.1:${deadPort}` };
+    queen = await TestQueen.start({ hivePort: deadPort, settings, variables: { RBEE_NO_RETRY: '1' } });
+  });
+  afterEach(async () => {
+    await queen.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  it('does not call a node well that cannot be reached', async () => {
+    const { status, body } = await queen.json('GET', '/v2/workers/health?node=attic');
+    expect([status, body.error?.code]).toEqual([503, 'CONNECTION_TIMEOUT']);
+    expect(body.error.message).toContain('attic cannot be reached: no SSH connection');
+    expect(body.error.details.suggestion).toContain('rbee-keeper hive status --node attic');
+    expect((await queen.json('GET', '/v2/workers/health')).status).toBe(200);
+    expect((await queen.json('GET', '/v2/workers/health?node=bench')).body).toEqual({ status: 'ok', workers: [] });
+  });
+
+  it('lists the error of a node that is away, and none of one whose hive just does not run', async () => {
+    await queen.json('GET', '/v2/hives/list');
+    const { nodes } = (await queen.json('GET', '/v2/registry/beehives/list')).body;
+    expect(nodes).toMatchObject([
+      { node_name: 'attic', status: 'unreachable', last_error: expect.stringContaining('no SSH connection') },
+      { node_name: 'bench', status: 'reachable', live: { hive: 'stopped', reason: 'no hive runs there' } },
+    ]);
+    expect(nodes[1].last_error).toBeUndefined();
+  });
+});
+
+/** A node that was reached before. */
+function registered(name: string, host: string): NodeRecord {
+  return {
+    name,
+    ssh: { host, port: undefined, user: undefined, keyPath: undefined },
+    direct: undefined,
+    hostKeys: {},
+    gitRepoUrl: undefined,
+    gitBranch: 'main',
+    installPath: '/home/me/rbee',
+    nodePath: undefined,
+    hivePort: 9200,
+    backends: ['cpu'],
+    devices: { cpu: 1 },
+    status: 'reachable',
+    lastConnectedUnix: 1,
+    lastError: undefined,
+    ownedHive: undefined,
+  };
+}
+
 describe('the queen where no hive runs', () => {
   it('lists nothing and starts nothing for a list', async () => {
     const hive = await new ScriptedHive().start();
@@ -146,7 +215,7 @@ describe('the queen where no hive runs', () => {
       const { status, body } = await queen.json('GET', '/v2/logs');
       expect([status, body.error.code]).toEqual([503, 'CONNECTION_TIMEOUT']);
       expect(body.error.message).toContain(String(port));
-      expect(body.error.details.suggestion).toContain('rbee-keeper infer --prompt "hello" --keep-alive 10m');
+      expect(body.error.details.suggestion).toContain('rbee-keeper hive start --node localhost');
       const events = await (await queen.task()).all;
       expect(events.at(-2)).toMatchObject({ type: 'error', code: 'HIVE_START_FAILED', status: 503 });
     } finally {

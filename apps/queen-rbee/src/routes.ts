@@ -83,8 +83,10 @@ export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
     },
 
     async workersHealth(call) {
-      const selected = nodes.select(call.query.node);
+      const { node } = call.query;
+      const selected = nodes.select(node);
       await nodes.look(selected);
+      if (node !== undefined) requireReachable(nodes.get(node));
       const listed = selected.flatMap((each) => each.listWorkers());
       const workers = listed.map(({ worker_id, state }) => ({ worker_id, state, ready: state === 'idle' }));
       const ill = workers.some(({ state }) => state === 'unhealthy' || state === 'failed' || state === 'stale');
@@ -149,6 +151,16 @@ function toDeadline(call: Call<typeof queenRoutes.runTask>, clock: Clock): numbe
     );
   }
   return Math.min(own, call.deadline);
+}
+
+/** Nothing is known of workers on a machine that does not answer: that is not the same as being well. */
+function requireReachable({ name, standing }: LiveNode): void {
+  if (standing.status === 'reachable') return;
+  const { reason = 'it has not answered yet' } = standing;
+  throw new RbeeError('CONNECTION_TIMEOUT', `${name} cannot be reached: ${reason}`, {
+    details: { node: name },
+    suggestion: `see how it stands: rbee-keeper hive status --node ${name}`,
+  });
 }
 
 function workerNotFound(workerId: string): RbeeError {

@@ -2,17 +2,17 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isRunning, makeStateFolder, type ProcessIdentity } from '@rbee/daemon-kit';
 
-/** A hive of this user and the installation that it runs from. */
+/** A hive of this user, or another process that must not lose its files, and the installation that it runs from. */
 export interface HiveRecord extends ProcessIdentity {
   /** Folder of the installation, symbolic links resolved. */
   readonly installation: string;
 }
 
-/** Notes of the hives that run, so that nobody removes an installation under one of them. */
+/** Notes of the processes that run, so that nobody removes an installation under one of them. */
 export class HiveRecords {
   constructor(private readonly folder: string) {}
 
-  /** Notes a hive; the returned function takes the note away. */
+  /** Notes a process; the returned function takes the note away. */
   write(hive: HiveRecord): () => void {
     makeStateFolder(this.folder);
     const path = join(this.folder, `${hive.pid}.json`);
@@ -21,7 +21,7 @@ export class HiveRecords {
     return () => rmSync(path, { force: true });
   }
 
-  /** The hives that run now. */
+  /** Those that run now. */
   running(): HiveRecord[] {
     return this.names()
       .flatMap((name) => parseRecord(join(this.folder, name)) ?? [])

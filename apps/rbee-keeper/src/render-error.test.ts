@@ -47,6 +47,13 @@ describe('renderError', () => {
     expect(render('INVALID_REQUEST', 'no', { details })).toContain(lines);
   });
 
+  it.each(['rbee-keeper hive status', 'ssh -G attic shows what is set', '--node NAME', '~/.rbee/logs'])(
+    'leaves what is typed as it is: %s',
+    (suggestion) => {
+      expect(render('UNSUPPORTED_FIELD', 'no', { suggestion })).toContain(`\n\n${suggestion}\n`);
+    },
+  );
+
   it('has advice of its own for errors that come without', () => {
     const attic = { details: { node: 'attic', host: 'attic.home.arpa' } };
     expect(render('NODE_NOT_FOUND', 'there is no node attic', attic)).toContain(

@@ -82,9 +82,9 @@ function suggestionsFor(error: RbeeError, how: ErrorRendering): string[] {
   return suggestion === undefined ? [] : suggestion.split('\n').map(toSentence);
 }
 
-/** Suggestions are fragments on the wire; `rbee-keeper` and flags at their start keep their case. */
+/** Suggestions are fragments on the wire; commands, flags and paths at their start keep their case. */
 function toSentence(text: string): string {
-  return /^(rbee|--|\.|\/|~)/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
+  return /^(rbee|ssh|--|\.|\/|~)/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function traceOf(error: unknown): string {

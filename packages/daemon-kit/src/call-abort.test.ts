@@ -176,3 +176,48 @@ describe('a signal', () => {
     await expect(callJson(target, sampleRoutes.listItems)).resolves.toEqual({ text: 'the list' });
   });
 });
+
+describe('silence on an open stream', () => {
+  const EVENT = 'event: token\ndata: {"type":"token","t":"a"}\n\n';
+  /** A stream that says something each time it is told to. */
+  const talkingPeer = async (clock: ManualClock) => {
+    let response: ServerResponse | undefined;
+    const target = await startPeer((outgoing) => {
+      response = outgoing;
+      outgoing.writeHead(200, { 'Content-Type': 'text/event-stream' });
+      outgoing.write(EVENT);
+    }, clock);
+    const open = () => callStream(target, sampleRoutes.generate, { body: {}, silenceMs: 1_000 });
+    const say = (text: string) => new Promise<void>((resolve) => response?.write(text, () => resolve()));
+    return { open, say };
+  };
+
+  it('beyond the limit ends it, and comments count as signs of life', async () => {
+    const clock = new ManualClock();
+    const { open, say } = await talkingPeer(clock);
+    const { messages } = await open();
+    expect((await messages.next()).value).toMatchObject({ event: 'token' });
+    const next = messages.next();
+    next.catch(() => undefined);
+    await clock.advance(999);
+    await say(': alive\n\n');
+    await say(EVENT);
+    expect((await next).value).toMatchObject({ event: 'token' });
+    const last = messages.next().catch((error: unknown) => error);
+    await clock.advance(999);
+    expect(clock.pending).toBe(1);
+    await clock.advance(1);
+    expect(await last).toMatchObject({ code: 'WORKER_CONNECTION_LOST', details: { silence_ms: 1_000 } });
+    expect(clock.pending).toBe(0);
+  });
+
+  it('is not watched any more when the reader has closed the stream', async () => {
+    const clock = new ManualClock();
+    const { open } = await talkingPeer(clock);
+    const stream = await open();
+    await stream.messages.next();
+    expect(clock.pending).toBe(1);
+    stream.close();
+    while (clock.pending > 0) await new Promise((resolve) => setImmediate(resolve));
+  });
+});

@@ -90,6 +90,8 @@ async function* limitSilence(body: TransportBody, target: Target, limitMs: numbe
     body.destroy();
   };
   let cancelTimer = clock.after(limitMs, giveUp);
+  // A reader that closes the stream need not come back for the rest.
+  body.once?.('close', () => cancelTimer());
   try {
     for await (const chunk of body) {
       cancelTimer();

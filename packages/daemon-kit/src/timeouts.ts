@@ -7,7 +7,7 @@ const DEFAULTS_MS = {
   ssh_command: 30_000,
   ssh_keep_alive: 1_250,
   hive_connect: 10_000,
-  hive_silence: 5_000,
+  hive_silence: 4_000,
   install_step: 1_200_000,
   hive_healthy: 60_000,
   local_hive_healthy: 10_000,

@@ -1,4 +1,10 @@
-import { Agent, type ClientRequestArgs, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import {
+  Agent,
+  type ClientRequestArgs,
+  request as httpRequest,
+  type IncomingMessage,
+  type RequestOptions,
+} from 'node:http';
 import type { Duplex } from 'node:stream';
 import { isRbeeError, RbeeError } from '@rbee/protocol';
 
@@ -71,7 +77,11 @@ class StreamAgent extends Agent {
 export function httpTransport(options: HttpTransportOptions): Transport {
   const { name, url, connectTimeoutMs = 5000 } = options;
   const base = readAddress(name, url);
-  const agent = options.openSocket ? new StreamAgent(options.openSocket) : new Agent({ keepAlive: true, noDelay: true });
+  /** How often every connection was closed from here. */
+  let closings = 0;
+  const agent = options.openSocket
+    ? new StreamAgent(options.openSocket)
+    : new Agent({ keepAlive: true, noDelay: true });
   const send = (path: string, init: TransportRequest, mayRepeat: boolean): Promise<TransportResponse> =>
     new Promise((resolve, reject) => {
       const { signal, body } = init;
@@ -86,6 +96,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
           body === undefined ? init.headers : { ...init.headers, 'Content-Length': String(Buffer.byteLength(body)) },
       };
       const outgoing = httpRequest(target);
+      const closingsBefore = closings;
       let answered = false;
       const timer = setTimeout(
         () => outgoing.destroy(Object.assign(new Error('connect timed out'), { code: 'ETIMEDOUT' })),
@@ -105,8 +116,10 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         if (answered) return;
         if (signal?.aborted) return reject(signal.reason);
         if (isRbeeError(cause)) return reject(cause);
-        // A kept-alive connection that the peer closed in this moment says nothing about the peer.
-        const stale = outgoing.reusedSocket && (cause.code === 'ECONNRESET' || cause.code === 'EPIPE');
+        // A kept-alive connection that the peer closed in this moment says nothing about the peer, and the request was not
+        // taken. One that was closed from here may have carried it, and nothing may be done twice.
+        const closedByPeer = closings === closingsBefore && (cause.code === 'ECONNRESET' || cause.code === 'EPIPE');
+        const stale = outgoing.reusedSocket && closedByPeer;
         if (mayRepeat && stale) return resolve(send(path, init, false));
         reject(toConnectionError(name, base, cause, connectTimeoutMs));
       });
@@ -119,7 +132,10 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   return {
     peer: { name, url },
     send: (path, init) => send(path, init, true),
-    close: () => agent.destroy(),
+    close: () => {
+      closings++;
+      agent.destroy();
+    },
   };
 }
 

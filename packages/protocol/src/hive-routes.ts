@@ -31,7 +31,7 @@ export const hiveRoutes = defineRoutes({
     method: 'GET',
     path: '/v1/events',
     slow: true,
-    // The queen takes a hive for lost after 5 s of silence (`timeouts.hive_silence`).
+    // The queen takes a hive for lost after 4 s of silence (`timeouts.hive_silence`).
     keepAliveMs: 1_500,
     answer: { kind: 'sse', events: hiveEventSchema },
   },

@@ -341,6 +341,20 @@ it.each([
   ['no way to it', { node_name: 'a' }, 'ssh_host'],
   ['both ways to it', { ...atHive, ...overSsh }, 'hive_url'],
   ['a hive without a key', { node_name: 'a', hive_url: atHive.hive_url }, 'hive_token_file'],
+  ['a key of a hive that has its own', { ...overSsh, hive_token_file: '/etc/rbee/key' }, 'hive_token_file'],
+  ...Object.entries({
+    ssh_port: 22,
+    ssh_user: 'me',
+    ssh_key_path: '/key',
+    host_key_fingerprint: FINGERPRINT,
+    git_repo_url: 'https://git.example.com/rbee.git',
+    git_branch: 'main',
+    install_path: '~/rbee',
+    node_path: '/usr/bin/node',
+    hive_port: 9200,
+  }).map(
+    ([field, value]): [string, object, string] => [`${field} of a hive without SSH`, { ...atHive, [field]: value }, field],
+  ),
   ['no name', { ssh_host: 'a' }, 'node_name'],
   ['the name of the machine of the queen', { ...overSsh, node_name: 'localhost' }, 'node_name'],
 ])('refuses to add a node with %s', (_what, body, field) => {

@@ -131,6 +131,19 @@ const nodeFields = {
   devices: optional(orJson(devicesSchema)),
 };
 
+/** What only a node has that is reached over SSH. */
+export const SSH_FIELDS = [
+  'ssh_port',
+  'ssh_user',
+  'ssh_key_path',
+  'host_key_fingerprint',
+  'git_repo_url',
+  'git_branch',
+  'install_path',
+  'node_path',
+  'hive_port',
+] as const;
+
 function refuseBothWays(body: Readonly<Record<string, unknown>>, refuse: Refuse): void {
   if (body.ssh_host != null && body.hive_url != null) {
     refuse('hive_url', 'a node is reached over SSH (ssh_host) or at its hive (hive_url), not both');
@@ -146,6 +159,14 @@ export const addNodeSchema = checkTogether(z.object({ node_name: nodeNameSchema,
   }
   if (body.hive_url != null && body.hive_token_file == null) {
     refuse('hive_token_file', 'is required with hive_url: a hive on the network has a key');
+  }
+  if (body.ssh_host != null && body.hive_url == null && body.hive_token_file != null) {
+    refuse('hive_token_file', 'belongs to hive_url: a node that is reached over SSH has a key of its own');
+  }
+  if (body.hive_url != null && body.ssh_host == null) {
+    for (const field of SSH_FIELDS) {
+      if (body[field] != null) refuse(field, 'does not apply to a hive that is reached at hive_url, without SSH');
+    }
   }
 });
 export type AddNode = z.output<typeof addNodeSchema>;

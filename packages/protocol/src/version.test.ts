@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { expect, it } from '@jest/globals';
-import { isCompatibleVersion, VERSION } from './version.js';
+import { isCompatibleVersion, LEAST_NODE_JS, runsOnNodeJs, VERSION } from './version.js';
 
 it.each([
   ['0.1.0', '0.1.0', true],
@@ -22,3 +23,18 @@ it.each([
 });
 
 it('the own version works with itself', () => expect(isCompatibleVersion(VERSION, VERSION)).toBe(true));
+
+it.each([
+  ['20.19.0', true],
+  ['20.20.2', true],
+  ['24.1.0', true],
+  ['20.18.3', false],
+  ['18.20.4', false],
+  ['', false],
+  ['twenty', false],
+])('rbee runs on Node.js %j: %s', (version, expected) => expect(runsOnNodeJs(version)).toBe(expected));
+
+it('the project demands the same Node.js of whoever installs it', () => {
+  const manifest = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  expect((JSON.parse(manifest) as { engines: { node: string } }).engines.node).toBe(`>=${LEAST_NODE_JS}`);
+});

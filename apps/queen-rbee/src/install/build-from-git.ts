@@ -27,6 +27,8 @@ if [ ! -d "$repository" ]; then
   git init --quiet -- "$repository" || exit 1
 fi
 cd -- "$repository" || exit 1
+# The repository of the install path is used under its lock only: what a git that was killed has locked is nobody's.
+if [ "$repository" = "$1/source" ]; then find .git -name '*.lock' -type f -exec rm -f {} +; fi
 git -c protocol.ext.allow=never fetch --quiet --force --no-tags --no-recurse-submodules -- "$3" "+refs/heads/$4:refs/rbee/$4" || exit 1
 git rev-parse --verify --quiet "refs/rbee/$4^{commit}" || exit 1
 if [ "$repository" != "$2" ]; then

@@ -22,6 +22,8 @@ alive() {
   if [ -r "/proc/$1/stat" ]; then [ "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -c 1)" != Z ]
   else kill -0 "$1" 2>/dev/null; fi
 }
+# Whether the process ($2) that a lock ($1) names runs: after a restart of the machine another one may have its number.
+holds() { alive "$2" && [ "$(identity "$2")" = "$(cat "$1/identity" 2>/dev/null)" ]; }
 members() {
   if [ -r /proc/self/stat ]; then
     sed -n 's/^\([0-9]*\) (.*) [^Z] [0-9]* [0-9]* '"$1"' .*/\1/p' /proc/[0-9]*/stat 2>/dev/null
@@ -33,7 +35,7 @@ members() {
  * Holds the lock of an install path ("$1") as long as it runs, and cleans up when it ends, however that happens: it also ends
  * when its output goes nowhere, that is when the connection to the queen has broken. While it runs, a folder has
  * pid       its process id
- * alive     touched every two seconds
+ * identity  its identity
  * step      process id and identity of the step that runs now, whose processes all end with the holder
  * pending   name of the release that is in its place, and not yet known to work
  * source    path of the repository that was made for this installation
@@ -50,7 +52,7 @@ until mkdir -- "$lock" 2>/dev/null; do
   [ -d "$lock" ] || { mkdir -- "$lock"; exit 1; }
   owner=$(cat "$lock/pid" 2>/dev/null)
   if [ -n "$owner" ]; then
-    if alive "$owner" && [ -z "$(find "$lock/alive" -mmin +60 2>/dev/null)" ]; then echo "held $owner"; exit 75; fi
+    if holds "$lock" "$owner"; then echo "held $owner"; exit 75; fi
   elif [ -z "$(find "$lock" -prune -mmin +1 2>/dev/null)" ]; then echo held; exit 75
   fi
   attempt=$((attempt + 1))
@@ -66,13 +68,11 @@ finish() {
 trap 'finish >/dev/null 2>&1' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 if [ -n "$made" ]; then : >"$lock/made"; fi
-: >"$lock/alive"
-echo $$ >"$lock/pid" || exit 1
+identity $$ >"$lock/identity" && echo $$ >"$lock/pid" || exit 1
 rm -rf -- "$root"/releases/.incoming-* "$root"/releases/.broken-* "$root"/.installing-dead.*
 echo "locked $$"
 while echo .; do
   [ "$(cat "$lock/pid" 2>/dev/null)" = $$ ] || exit 1
-  : >"$lock/alive"
   sleep 2 >/dev/null 2>&1 &
   wait $!
 done
@@ -117,7 +117,7 @@ const RELEASE = `
 root=$1
 lock=$root/.installing
 [ "$(cat "$lock/pid" 2>/dev/null)" = "$2" ] || exit 0
-if ! alive "$2" || ! kill -s TERM "$2" 2>/dev/null; then
+if ! holds "$lock" "$2" || ! kill -s TERM "$2" 2>/dev/null; then
   clean >/dev/null 2>&1
   exit 0
 fi

@@ -1,18 +1,21 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, type Spoken, silentLogger, systemClock } from '@rbee/daemon-kit';
-import { isRbeeError, RbeeError } from '@rbee/protocol';
+import { RbeeError } from '@rbee/protocol';
 import type { Machine } from '../machine/machine.js';
 import type { NodeRecord } from '../registry/node-record.js';
+import { makeNodeRecord } from '../registry/testing/make-node-record.js';
 import { SshSession } from '../ssh/ssh-session.js';
 import { findFreePort, type SshServer, startSshServer } from '../ssh/testing/ssh-server.js';
+import { failureOf } from '../testing/failure-of.js';
 import { Installer, type InstallerOptions } from './installer.js';
 import { thisPlatform } from './platform.js';
+import { readRelease } from './release.js';
 import { makeSmallRoot, writeFiles } from './testing/small-release.js';
 
 const root = fileURLToPath(new URL('../../../..', import.meta.url)).replace(/\/$/, '');
@@ -67,26 +70,8 @@ function connect(): SshSession {
   });
 }
 
-function record(more: Partial<NodeRecord> = {}): NodeRecord {
-  return {
-    name: 'workstation',
-    ssh: { host: server.host, port: server.port, user: server.user, keyPath: server.keyPath },
-    direct: undefined,
-    hostKeys: {},
-    gitRepoUrl: undefined,
-    gitBranch: 'main',
-    installPath: join(home, 'rbee'),
-    nodePath: process.execPath,
-    hivePort: 9200,
-    backends: [],
-    devices: {},
-    status: 'unknown',
-    lastConnectedUnix: undefined,
-    lastError: undefined,
-    ownedHive: undefined,
-    ...more,
-  };
-}
+const record = (more: Partial<NodeRecord> = {}) =>
+  makeNodeRecord({ installPath: join(home, 'rbee'), nodePath: process.execPath, ...more });
 
 const said: Spoken[] = [];
 
@@ -116,15 +101,6 @@ function install(how: How = {}) {
     progress: ({ bytes_done }) => progress?.(bytes_done),
     signal,
   });
-}
-
-async function failureOf(promise: Promise<unknown>): Promise<RbeeError> {
-  const error = await promise.then(
-    (value) => new Error(`it succeeded: ${JSON.stringify(value)}`),
-    (reason: unknown) => reason,
-  );
-  if (!isRbeeError(error)) throw error;
-  return error;
 }
 
 function sh(script: string, ...args: string[]) {
@@ -167,6 +143,13 @@ describe('a real release over SSH', () => {
     expect(progress).toEqual([...progress].sort((a, b) => a - b));
     expect(readlinkSync(join(home, 'rbee/current'))).toBe(`releases/${release}`);
     expect(await healthOfHive(join(home, 'rbee'))).toMatchObject({ status: 'alive' });
+    expect(statSync(join(folder, 'state/cache', `${release}.tar.gz`)).size).toBeLessThan(70e6);
+    const installed = join(home, 'rbee/releases', release);
+    for (const path of (await readRelease({ root })).paths) {
+      expect([path, existsSync(join(installed, path))]).toEqual([path, true]);
+    }
+    // An installed release is itself one that can be sent on.
+    expect((await readRelease({ root: installed })).id).toBe(release);
     const again = await install();
     expect(again).toEqual({ release, unchanged: true, nodePath: process.execPath });
     expect(said.at(-1)?.human).toBe(`workstation already uses release ${release}`);
@@ -215,7 +198,8 @@ describe('a repository', () => {
     expect(await install({ node })).toMatchObject({ release: `git-${commit}`, unchanged: true });
     expect(releasesAt(installPath)).toEqual([`git-${commit}`]);
 
-    // A project that cannot be built, and one that is none: what was there stays.
+    // A git that was killed leaves a lock; and what was there stays when a project cannot be built.
+    writeFiles(join(installPath, 'source/.git'), { 'shallow.lock': '', 'refs/rbee/broken.lock': '' });
     const broken = join(folder, 'broken');
     writeFiles(broken, { 'package.json': '{"packageManager":"pnpm@12.21.0"}', 'pnpm-lock.yaml': 'nonsense: [' });
     commitAll(broken, 'broken');

@@ -15,10 +15,12 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, type Spoken, systemClock } from '@rbee/daemon-kit';
-import { isRbeeError, RbeeError } from '@rbee/protocol';
+import { RbeeError } from '@rbee/protocol';
 import type { Machine } from '../machine/machine.js';
 import type { NodeRecord } from '../registry/node-record.js';
+import { makeNodeRecord } from '../registry/testing/make-node-record.js';
 import { LocalMachine } from '../ssh/testing/local-machine.js';
+import { failureOf } from '../testing/failure-of.js';
 import { Installer, type InstallerOptions } from './installer.js';
 import { thisPlatform } from './platform.js';
 import type { UploadProgress } from './push-release.js';
@@ -40,26 +42,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-function record(more: Partial<NodeRecord> = {}): NodeRecord {
-  return {
-    name: 'workstation',
-    ssh: { host: 'workstation', port: undefined, user: undefined, keyPath: undefined },
-    direct: undefined,
-    hostKeys: {},
-    gitRepoUrl: undefined,
-    gitBranch: 'main',
-    installPath,
-    nodePath: process.execPath,
-    hivePort: 9200,
-    backends: [],
-    devices: {},
-    status: 'unknown',
-    lastConnectedUnix: undefined,
-    lastError: undefined,
-    ownedHive: undefined,
-    ...more,
-  };
-}
+const record = (more: Partial<NodeRecord> = {}) => makeNodeRecord({ installPath, nodePath: process.execPath, ...more });
 
 function installer(root: string, more: Partial<InstallerOptions> = {}): Installer {
   return new Installer({
@@ -85,15 +68,6 @@ function install(root: string, { node, on = machine, signal = new AbortControlle
     progress: (told) => progress.push(told),
     signal,
   });
-}
-
-async function failureOf(promise: Promise<unknown>): Promise<RbeeError> {
-  const error = await promise.then(
-    (value) => new Error(`it succeeded: ${JSON.stringify(value)}`),
-    (reason: unknown) => reason,
-  );
-  if (!isRbeeError(error)) throw error;
-  return error;
 }
 
 function currentRelease(): string {
@@ -358,12 +332,15 @@ describe('an installation that is broken off', () => {
     expect(existsSync(installPath)).toBe(false);
   });
 
-  it('is cleaned up by the next one when nothing on the node is left of it', async () => {
+  it.each([
+    ['and its number is free', () => spawnSync('true').pid],
+    ['and another process has got its number', () => process.pid],
+  ])('is cleaned up by the next one when nothing on the node is left of it, %s', async (_how, pidOfHolder) => {
     const { release } = await install(makeSmallRoot(join(folder, 'root')));
-    const dead = spawnSync('true').pid;
     const lock = join(installPath, '.installing');
     mkdirSync(lock);
-    writeFileSync(join(lock, 'pid'), `${dead}\n`);
+    writeFileSync(join(lock, 'pid'), `${pidOfHolder()}\n`);
+    writeFileSync(join(lock, 'identity'), '1 1\n');
     writeFileSync(join(lock, 'pending'), 'half\n');
     for (const name of ['half', '.incoming-other']) mkdirSync(join(installPath, 'releases', name));
     expect(await install(makeSmallRoot(join(folder, 'again')))).toMatchObject({ release, unchanged: true });

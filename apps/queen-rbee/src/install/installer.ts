@@ -3,7 +3,7 @@ import { type Clock, formatDuration, type Narrate, type Timeouts } from '@rbee/d
 import { RbeeError } from '@rbee/protocol';
 import { inspectMachine } from '../machine/inspect-machine.js';
 import type { Machine } from '../machine/machine.js';
-import { nodeMissing } from '../machine/node-error.js';
+import { nodeMissing } from '../machine/node-missing.js';
 import type { NodeRecord } from '../registry/node-record.js';
 import { buildFromGit } from './build-from-git.js';
 import { InstallLock } from './install-lock.js';

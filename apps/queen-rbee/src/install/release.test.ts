@@ -1,7 +1,6 @@
 import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { systemClock } from '@rbee/daemon-kit';
 import { extract } from 'tar';
@@ -9,7 +8,6 @@ import { readRelease } from './release.js';
 import { ReleaseArchives } from './release-archives.js';
 import { makeSmallRoot } from './testing/small-release.js';
 
-const root = fileURLToPath(new URL('../../../..', import.meta.url));
 let folder: string;
 
 beforeAll(() => {
@@ -74,19 +72,16 @@ describe('readRelease', () => {
   });
 });
 
-it('packs this rbee into an archive whose links lead somewhere and whose programs can be run', async () => {
-  const release = await readRelease({ root });
+it('packs a release once for all who ask at the same time, for its owner alone', async () => {
+  const release = await readRelease({ root: makeSmallRoot(join(folder, 'packed')) });
   const archives = new ReleaseArchives(join(folder, 'cache'), systemClock);
   const [archive, same] = await Promise.all([archives.get(release), archives.get(release)]);
   expect(same).toEqual(archive);
   expect(lstatSync(archive.path).mode & 0o777).toBe(0o600);
-  expect(archive.bytes).toBeLessThan(70e6);
   const target = join(folder, 'unpacked');
   mkdirSync(target);
   await extract({ file: archive.path, cwd: target, strict: true });
   for (const path of release.paths) expect([path, existsSync(join(target, path))]).toEqual([path, true]);
-  // An installed release is itself one that can be sent on.
-  expect((await readRelease({ root: target })).id).toBe(release.id);
 });
 
 it('keeps two archives', async () => {

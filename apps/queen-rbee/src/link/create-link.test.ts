@@ -15,32 +15,15 @@ import {
 } from '@rbee/daemon-kit';
 import { hiveRoutes, VERSION } from '@rbee/protocol';
 import type { NodeRecord } from '../registry/node-record.js';
+import { makeNodeRecord } from '../registry/testing/make-node-record.js';
 import { findFreePort } from '../ssh/testing/ssh-server.js';
 import { createLink, type LinkParts } from './create-link.js';
 import type { Link } from './link.js';
 import { MockSshSession } from './mock-ssh-session.js';
 
-const base: NodeRecord = {
-  name: 'gpu-box',
-  ssh: undefined,
-  direct: undefined,
-  hostKeys: {},
-  gitRepoUrl: undefined,
-  gitBranch: 'main',
-  installPath: '/nowhere/rbee',
-  nodePath: undefined,
-  hivePort: 9200,
-  backends: [],
-  devices: {},
-  status: 'unknown',
-  lastConnectedUnix: undefined,
-  lastError: undefined,
-  ownedHive: undefined,
-};
-const overSsh = (host: string): NodeRecord => ({
-  ...base,
-  ssh: { host, port: undefined, user: undefined, keyPath: undefined },
-});
+const base = makeNodeRecord({ name: 'gpu-box' });
+const overSsh = (host: string) =>
+  makeNodeRecord({ ...base, ssh: { host, port: undefined, user: undefined, keyPath: undefined } });
 
 describe('createLink', () => {
   let folder: string;
@@ -116,6 +99,12 @@ describe('createLink', () => {
     }
     expect(urlOf('http://192.0.2.9:8002')).toBe('http://192.0.2.9:8002');
     expect(link.workerAt('http://127.0.0.1:8001').transport).toBe(link.workerAt('http://localhost:8001').transport);
+  });
+
+  it('takes the loopback address of a worker as it is where the hive is on this machine', () => {
+    const link = build(direct('http://127.0.0.2:9200'));
+    expect(link.workerAt('http://127.0.0.1:8001').transport.peer.url).toBe('http://127.0.0.1:8001');
+    expect(link.workerAt('http://127.0.0.2:8001').transport.peer.url).toBe('http://127.0.0.2:8001');
   });
 
   it('cannot start a hive over a direct link: it looks a few times, tells each, and gives advice', async () => {

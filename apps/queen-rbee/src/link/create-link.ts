@@ -1,6 +1,8 @@
 import { type Clock, type Logger, readSecretFile, type Secret, type Timeouts } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
-import type { HostKeys, NodeRecord, OwnedHive, SshAddress } from '../registry/node-record.js';
+import type { NodeRecord, OwnedHive } from '../registry/node-record.js';
+import type { HostKeys } from '../ssh/host-key.js';
+import type { SshAddress } from '../ssh/ssh-address.js';
 import { DirectLink } from './direct-link.js';
 import type { Link } from './link.js';
 import { MockSshLink } from './mock-ssh-link.js';

@@ -7,6 +7,9 @@ import type { HiveHealth, Link } from './link.js';
 import { StartGate } from './start-gate.js';
 import { WorkerTransports } from './worker-transports.js';
 
+/** Host of an address that means the machine itself. */
+const LOCAL = /^(localhost|127(\.\d+){3}|0\.0\.0\.0|\[::1?\])$/;
+
 export interface DirectLinkOptions {
   readonly node: string;
   /** Address of the hive. */
@@ -40,12 +43,14 @@ export class DirectLink implements Link {
     this.hive = { transport: keyedTransport(httpTransport({ ...way, name: 'rbee-hive', url }), this.#key), clock };
   }
 
-  /** A worker that names the loopback address, or every address, of its machine is reached where the hive is. */
+  /**
+   * A worker that names the loopback address, or every address, of its machine is reached where the hive is; unless the
+   * hive is on this machine, where loopback addresses are what they say.
+   */
   workerAt(url: string): Target {
     const address = new URL(url);
-    if (/^(localhost|127(\.\d+){3}|0\.0\.0\.0|\[::1?\])$/.test(address.hostname)) {
-      address.hostname = new URL(this.#options.url).hostname;
-    }
+    const { hostname } = new URL(this.#options.url);
+    if (LOCAL.test(address.hostname) && !LOCAL.test(hostname)) address.hostname = hostname;
     return { transport: this.#workers.at(address.origin), clock: this.#options.clock };
   }
 

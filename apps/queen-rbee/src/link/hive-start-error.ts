@@ -9,16 +9,20 @@ export interface FailedStart {
   readonly lastLines: readonly string[];
   /** Nothing more could be written to the disk with its output. */
   readonly diskFull?: boolean;
+  /** What to do, where the hive's log would tell nothing. */
+  readonly suggestion?: string;
 }
 
 /** HIVE_START_FAILED with the cause that the hive itself named. */
-export function hiveStartFailed({ node, port, why, lastLines, diskFull = false }: FailedStart): RbeeError {
+export function hiveStartFailed({ node, port, why, lastLines, diskFull = false, suggestion }: FailedStart): RbeeError {
   const cause = diskFull ? 'the disk with its logs is full' : findCause(lastLines);
   return new RbeeError('HIVE_START_FAILED', `the hive of ${node} ${why}${cause ? `: ${cause}` : ''}`, {
     details: { node, port, last_output: lastLines },
-    suggestion: diskFull
-      ? 'free some space (df -h ~/.rbee shows how much there is), then try again'
-      : 'look at rbee-hive.out.log in the log folder (~/.rbee/logs) of that machine, then try again',
+    suggestion:
+      suggestion ??
+      (diskFull
+        ? 'free some space (df -h ~/.rbee shows how much there is), then try again'
+        : 'look at rbee-hive.out.log in the log folder (~/.rbee/logs) of that machine, then try again'),
   });
 }
 

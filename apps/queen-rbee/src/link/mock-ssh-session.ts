@@ -5,8 +5,9 @@ import type { Duplex } from 'node:stream';
 import { type Clock, formatDuration, type Narrate, retry, type Timeouts } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError } from '@rbee/protocol';
 import type { RunOptions, RunResult, UploadOptions } from '../machine/machine.js';
-import type { HostKeys, SshAddress } from '../registry/node-record.js';
+import type { HostKeys } from '../ssh/host-key.js';
 import { REMOTE_SHELL, readScriptPid, shellInput } from '../ssh/quote.js';
+import type { SshAddress } from '../ssh/ssh-address.js';
 import { afterAttempts, notConnected, whyNot } from '../ssh/ssh-errors.js';
 import type { RemoteSession } from './remote-session.js';
 

@@ -42,6 +42,7 @@ describe('RemoteHive', () => {
     await expect(remote.provideKey()).rejects.toMatchObject({
       code: 'HIVE_START_FAILED',
       message: expect.stringMatching(/cannot have a key: .*mkdir/),
+      suggestion: expect.stringContaining('df -h'),
     });
   });
 

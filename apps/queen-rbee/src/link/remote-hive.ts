@@ -44,7 +44,8 @@ export class RemoteHive {
     if (key) return key;
     const { node, hivePort: port } = this.#options;
     const why = 'cannot have a key: its file ~/.rbee/secrets/hive.token cannot be written, or is empty';
-    throw hiveStartFailed({ node, port, why, lastLines: linesOf(result.stderr) });
+    const suggestion = `check on ${node} that its disk has room (df -h ~) and that its user may write to ~/.rbee`;
+    throw hiveStartFailed({ node, port, why, lastLines: linesOf(result.stderr), suggestion });
   }
 
   /**

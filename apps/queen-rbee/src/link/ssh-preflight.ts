@@ -2,7 +2,7 @@ import { type Clock, formatDuration, type Narrate, type Timeouts } from '@rbee/d
 import { RbeeError } from '@rbee/protocol';
 import { findLauncher } from '../machine/find-launcher.js';
 import { inspectMachine, type MachineFacts } from '../machine/inspect-machine.js';
-import { nodeMissing } from '../machine/node-error.js';
+import { nodeMissing } from '../machine/node-missing.js';
 import { hiveNotInstalled } from './remote-hive.js';
 import type { RemoteSession } from './remote-session.js';
 

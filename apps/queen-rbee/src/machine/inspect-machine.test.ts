@@ -15,7 +15,7 @@ import { LocalMachine } from '../ssh/testing/local-machine.js';
 import { inspectMachine, readFacts } from './inspect-machine.js';
 import type { Machine } from './machine.js';
 import { NODE_CANDIDATES, ON_LOGIN_PATH, ON_PATH } from './node-candidates.js';
-import { nodeMissing } from './node-error.js';
+import { nodeMissing } from './node-missing.js';
 
 /** What the script needs of a machine; Node.js is not among it. */
 const TOOLS = 'cut df getconf head id ldd mktemp printenv rm sed setsid sh sleep tail uname'.split(' ');

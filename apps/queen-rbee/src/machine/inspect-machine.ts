@@ -1,10 +1,7 @@
-import { RbeeError } from '@rbee/protocol';
+import { LEAST_NODE_JS, RbeeError, runsOnNodeJs } from '@rbee/protocol';
 import { INSPECT_SCRIPT } from './inspect-script.js';
 import type { Machine } from './machine.js';
 import { NODE_CANDIDATES } from './node-candidates.js';
-
-/** The oldest Node.js that rbee runs on. */
-export const LEAST_NODE = { major: 20, minor: 19 } as const;
 
 /** How long one program of the machine, such as the user's login shell, may take to answer. */
 const PATIENCE_SECONDS = 5;
@@ -54,7 +51,7 @@ export interface InspectOptions {
 export async function inspectMachine(machine: Machine, options: InspectOptions): Promise<MachineFacts> {
   const { nodePath, timeoutMs, signal, patienceSeconds = PATIENCE_SECONDS } = options;
   const candidates = nodePath === undefined ? (options.candidates ?? NODE_CANDIDATES) : [`=${nodePath}`];
-  const limits = [patienceSeconds, LEAST_NODE.major, LEAST_NODE.minor].map(String);
+  const limits = [String(patienceSeconds), ...LEAST_NODE_JS.split('.')];
   const result = await machine.run(INSPECT_SCRIPT, [...limits, ...candidates], { timeoutMs, signal });
   const facts = readFacts(result.stdout);
   if (facts.home === '') {
@@ -98,9 +95,7 @@ function readProgram([, file = '', v = '', abi = '', , arch = '', execPath = '']
   const passing = /\/(shims|fnm_multishells)\/|\/\.volta\/bin\//.test(file);
   const path = passing && execPath.startsWith('/') ? execPath : file;
   if (version === undefined) return { path: file, version: 'does not run', abi, arch, fits: false };
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  const fits = major > LEAST_NODE.major || (major === LEAST_NODE.major && minor >= LEAST_NODE.minor);
-  return { path, version, abi, arch, fits };
+  return { path, version, abi, arch, fits: runsOnNodeJs(version) };
 }
 
 function compareVersions(a: string, b: string): number {

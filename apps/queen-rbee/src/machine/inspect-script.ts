@@ -25,9 +25,11 @@ bounded() {
   fi
   program=$!
   (
-    trap 'kill $sleeper 2>/dev/null; exit' TERM
-    sleep "$patience" & sleeper=$!
-    wait $sleeper
+    # The signal may come at any moment, also before there is a sleep to end.
+    before=$!
+    trap '[ "$!" = "$before" ] || kill $!; exit' TERM
+    sleep "$patience" &
+    wait $!
     kill -9 "$group"
   ) </dev/null >/dev/null 2>&1 &
   watcher=$!

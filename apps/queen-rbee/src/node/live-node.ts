@@ -19,6 +19,7 @@ import {
   hiveRoutes,
   isRbeeError,
   RbeeError,
+  type Resources,
   type Worker,
   type WorkerDetail,
 } from '@rbee/protocol';
@@ -52,6 +53,16 @@ export interface LiveNodeOptions {
 export interface HiveCall {
   readonly correlationId?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** What was found when a hive was looked at. */
+export interface HivePreflight {
+  readonly version: string;
+  /** How many workers it has, and builds of the worker program. */
+  readonly workers: number;
+  readonly builds: number;
+  readonly backends: readonly BackendStatus[];
+  readonly resources: Resources;
 }
 
 /**
@@ -199,7 +210,7 @@ export class LiveNode {
   }
 
   /** Reads health, workers, backends, worker builds and resources anew. Throws VERSION_MISMATCH and what the calls throw. */
-  async preflight(call: HiveCall): Promise<{ version: string; workers: number; builds: number }> {
+  async preflight(call: HiveCall): Promise<HivePreflight> {
     const { hive } = this.link;
     const options = { ...call, timeoutMs: this.#options.timeouts.call };
     const [health, { workers }, { backends }, { binaries }, resources] = await Promise.all([
@@ -214,7 +225,7 @@ export class LiveNode {
     this.#state.resources = resources;
     for (const worker of workers) this.#state.keepWorker(worker);
     this.#options.onChange();
-    return { version: health.version, workers: workers.length, builds: binaries.length };
+    return { version: health.version, workers: workers.length, builds: binaries.length, backends, resources };
   }
 
   /** Asks the hive for one worker. Throws WORKER_NOT_FOUND when the hive no longer has it. */
@@ -327,7 +338,12 @@ export class LiveNode {
   }
 
   async #follow(stream: IncomingStream): Promise<void> {
-    let lost: Omit<NodeStanding, 'status'> = { hive: 'stopped', reason: 'its event stream broke off' };
+    // Nobody else notices that the machine behind such a link is gone.
+    const isOnlySign = this.link.kind === 'direct';
+    let lost: Partial<NodeStanding> & Omit<NodeStanding, 'status'> = {
+      hive: 'stopped',
+      reason: 'its event stream broke off',
+    };
     try {
       for await (const message of stream.messages) {
         const event = readEvent(hiveEventSchema, message);
@@ -339,13 +355,16 @@ export class LiveNode {
       }
     } catch (error) {
       if (!isRbeeError(error)) throw error;
-      if (error.details.silence_ms !== undefined) lost = { hive: 'unknown', reason: 'its hive does not answer' };
+      if (error.details.silence_ms !== undefined) {
+        const status = isOnlySign ? 'unreachable' : this.standing.status;
+        lost = { status, hive: 'unknown', reason: 'its hive does not answer' };
+      }
     } finally {
       if (this.#stream === stream) {
         this.#stream = undefined;
         this.#loseHive({ ...this.standing, ...lost });
-        // Nobody else notices that the machine behind such a link is gone: streams on it must not be waited for.
-        if (lost.hive === 'unknown' && this.link.kind === 'direct') this.link.reset();
+        // Streams on it must not be waited for.
+        if (lost.hive === 'unknown' && isOnlySign) this.link.reset();
       }
     }
   }

@@ -8,8 +8,10 @@ import { MockSshSession } from '../link/mock-ssh-session.js';
 import type { NodeRouteParts } from '../node-routes.js';
 import { toBackendStatuses } from '../registry/capabilities.js';
 import { NodeAdmin } from '../registry/node-admin.js';
-import type { HostKeys, NodeRecord, SshAddress } from '../registry/node-record.js';
+import type { NodeRecord } from '../registry/node-record.js';
 import { type NodeChanges, NodeRegistry } from '../registry/node-registry.js';
+import type { HostKeys } from '../ssh/host-key.js';
+import type { SshAddress } from '../ssh/ssh-address.js';
 import { SshSession } from '../ssh/ssh-session.js';
 import { LiveNode } from './live-node.js';
 import type { Nodes } from './nodes.js';
@@ -43,10 +45,15 @@ export async function openRegisteredNodes(parts: RegisteredNodesParts): Promise<
   const registry = NodeRegistry.open({ file: settings.database, clock, log });
   const createSession = sessionFactory(parts, timeouts);
   /** What was seen of a node; a node that was removed meanwhile needs none of it. */
+  const writing = new Set<Promise<unknown>>();
   const remember = (name: string, changes: NodeChanges) => {
-    registry.update(name, changes).catch((error: unknown) => {
-      if (nodes.find(name)) log.warn({ error, node: name }, 'what was seen of a node was not stored');
-    });
+    const written = registry
+      .update(name, changes)
+      .catch((error: unknown) => {
+        if (nodes.find(name)) log.warn({ error, node: name }, 'what was seen of a node was not stored');
+      })
+      .finally(() => writing.delete(written));
+    writing.add(written);
   };
   const linkParts: LinkParts = {
     clock,
@@ -98,7 +105,11 @@ export async function openRegisteredNodes(parts: RegisteredNodesParts): Promise<
   });
   const openSession = ({ name, ssh, hostKeys }: NodeRecord) =>
     ssh ? createSession(name, ssh, hostKeys, undefined) : undefined;
-  return { routes: { registry, admin, installer, openSession }, close: () => registry.close() };
+  const close = async () => {
+    await Promise.all(writing);
+    await registry.close();
+  };
+  return { routes: { registry, admin, installer, openSession }, close };
 }
 
 function sessionFactory({ settings, clock, log, home, user, variables }: RegisteredNodesParts, timeouts: Timeouts) {
@@ -116,9 +127,10 @@ function hiveKeyOf({ hiveTokenFile }: QueenSettings) {
   return hiveTokenFile === undefined ? undefined : readSecretFile(hiveTokenFile);
 }
 
-function toContact({ status, reason }: NodeStanding, clock: Clock): NodeChanges {
+function toContact({ status, hive, reason }: NodeStanding, clock: Clock): NodeChanges {
   const contact = status === 'reachable' ? { lastConnectedUnix: Math.floor(clock.now() / 1000) } : {};
-  return { status, lastError: reason, ...contact };
+  // A hive that does not run is no error: it is started when there is something to do.
+  return { status, lastError: hive === 'stopped' ? undefined : reason, ...contact };
 }
 
 function toCapabilities(backends: readonly BackendStatus[]): NodeChanges {

@@ -29,7 +29,9 @@ export async function checkDirectNode(
   try {
     const health = await findHive(link, narrate, signal);
     checkHiveVersion(name, health.version);
-    const found = await askCapabilities(link.hive, parts.timeouts.hive_connect, signal);
+    const found = await askCapabilities(link.hive, parts.timeouts.hive_connect, signal).catch((error: unknown) => {
+      throw isRbeeError(error) && error.code === 'INVALID_API_KEY' ? keyRefused(error, name) : error;
+    });
     return { hostKeys: {}, installPath, nodePath: undefined, ...completeCapabilities(capabilities, found) };
   } finally {
     await link.close();
@@ -55,6 +57,16 @@ function notFound(cause: RbeeError): RbeeError {
   });
 }
 
+/** In the words of the flag that was given: the general advice is about the queen's own key. */
+function keyRefused(cause: RbeeError, name: string): RbeeError {
+  return new RbeeError('INVALID_API_KEY', `the hive of ${name} does not accept the key in that file`, {
+    details: { node: name },
+    suggestion:
+      'put the key that this hive was started with (its auth.api_token_file) into the file that --hive-token-file names',
+    cause,
+  });
+}
+
 function readKey(file: string): Secret {
   try {
     return readSecretFile(file);
@@ -66,7 +78,7 @@ function readKey(file: string): Secret {
 
 /** The reason without the path, which the caller has given and others need not learn. */
 function unusableKey(cause: RbeeError, file: string): RbeeError {
-  return new RbeeError('INVALID_PATH', `hive_token_file: ${cause.message.replaceAll(` ${file}`, '')}`, {
+  return new RbeeError('INVALID_PATH', cause.message.replaceAll(` ${file}`, ''), {
     details: { field: 'hive_token_file' },
     suggestion: "copy the key that the hive uses into a file of your own on the queen's machine, and chmod 600 it",
     cause,

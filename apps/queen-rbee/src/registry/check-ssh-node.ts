@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger, Narrate, Timeouts } from '@rbee/daemon-kit';
-import { RbeeError } from '@rbee/protocol';
+import { LEAST_NODE_JS, RbeeError } from '@rbee/protocol';
 import { findLauncher } from '../machine/find-launcher.js';
-import { inspectMachine, LEAST_NODE, type MachineFacts } from '../machine/inspect-machine.js';
+import { inspectMachine, type MachineFacts } from '../machine/inspect-machine.js';
 import type { Machine, RunResult } from '../machine/machine.js';
+import type { HostKeys } from '../ssh/host-key.js';
+import type { SshAddress } from '../ssh/ssh-address.js';
 import { type Capabilities, CPU_ONLY, completeCapabilities, detectCapabilities } from './capabilities.js';
 import type { Findings } from './findings.js';
-import { ownFingerprint } from './host-key.js';
 import type { NodeDraft } from './node-draft.js';
-import type { HostKeys, SshAddress } from './node-record.js';
+import { ownFingerprint } from './own-host-key.js';
 
 /** One connection to a node that may not be registered yet. */
 export interface CheckSession extends Machine {
@@ -140,12 +141,11 @@ function tellHostKey(draft: NodeDraft, hostKeys: HostKeys, narrate: Narrate): vo
 }
 
 function tellMissingNode({ rejected }: MachineFacts, given: string | undefined, name: string, narrate: Narrate): void {
-  const least = `${LEAST_NODE.major}.${LEAST_NODE.minor}`;
   const old = rejected.map(({ version }) => version).join(', ');
   const human =
     given === undefined
-      ? `no Node.js ${least} or newer is there${old && `, only ${old}`}; rbee needs one`
-      : `the Node.js that was named cannot be used (${old}); rbee needs ${least} or newer`;
+      ? `no Node.js ${LEAST_NODE_JS} or newer is there${old && `, only ${old}`}; rbee needs one`
+      : `the Node.js that was named cannot be used (${old}); rbee needs ${LEAST_NODE_JS} or newer`;
   tell(narrate, name, 'node_detect', human, 'warn');
 }
 

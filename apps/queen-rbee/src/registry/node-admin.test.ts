@@ -5,13 +5,15 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, type Narrate, type Spoken, silentLogger, systemClock } from '@rbee/daemon-kit';
-import { type AddNode, RbeeError, VERSION } from '@rbee/protocol';
+import { type AddNode, RbeeError, SSH_FIELDS, VERSION } from '@rbee/protocol';
 import type { RunOptions, RunResult } from '../machine/machine.js';
+import type { HostKeys } from '../ssh/host-key.js';
+import type { SshAddress } from '../ssh/ssh-address.js';
 import { LocalMachine } from '../ssh/testing/local-machine.js';
 import { ScriptedHive } from '../testing/scripted-hive.js';
 import type { CheckSession } from './check-ssh-node.js';
 import { NodeAdmin } from './node-admin.js';
-import type { HostKeys, NodeRecord, SshAddress } from './node-record.js';
+import type { NodeRecord } from './node-record.js';
 import { NodeRegistry } from './node-registry.js';
 
 const GITHUB = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl';
@@ -544,6 +546,7 @@ describe('a node at the address of its hive', () => {
       const hive_url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
       await expect(admin.add({ ...request, hive_url }, narrate, signal)).rejects.toMatchObject({
         code: 'INVALID_API_KEY',
+        suggestion: expect.stringContaining('--hive-token-file'),
       });
       await expectNothingLeft();
     } finally {
@@ -571,7 +574,7 @@ describe('a node at the address of its hive', () => {
     });
   });
 
-  it.each(['ssh_port', 'ssh_user', 'ssh_key_path', 'host_key_fingerprint', 'hive_port'])(
+  it.each(SSH_FIELDS)(
     'has no %s to be changed',
     async (field) => {
       await admin.add(request, narrate, signal);

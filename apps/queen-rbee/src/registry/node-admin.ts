@@ -5,10 +5,10 @@ import type { Machine } from '../machine/machine.js';
 import { detectCapabilities } from './capabilities.js';
 import { checkDirectNode } from './check-direct-node.js';
 import { type CreateSession, checkSshNode } from './check-ssh-node.js';
-import { ownFingerprint } from './host-key.js';
 import { draftOfAddition, draftOfChange, type NodeDraft } from './node-draft.js';
 import type { NodeRecord } from './node-record.js';
 import { type NodeRegistry, nodeAlreadyExists } from './node-registry.js';
+import { ownFingerprint } from './own-host-key.js';
 import { Turns } from './turns.js';
 
 export interface NodeAdminOptions {

@@ -1,7 +1,16 @@
-import { type AddNode, DEFAULT_HIVE_PORT, DEFAULT_INSTALL_PATH, RbeeError, type UpdateNode } from '@rbee/protocol';
+import {
+  type AddNode,
+  DEFAULT_HIVE_PORT,
+  DEFAULT_INSTALL_PATH,
+  RbeeError,
+  SSH_FIELDS,
+  type UpdateNode,
+} from '@rbee/protocol';
+import type { HostKeys } from '../ssh/host-key.js';
+import type { SshAddress } from '../ssh/ssh-address.js';
 import type { Capabilities } from './capabilities.js';
-import { ownPort, withoutOwnHostKey } from './host-key.js';
-import type { HostKeys, NodeRecord, SshAddress } from './node-record.js';
+import type { NodeRecord } from './node-record.js';
+import { ownPort, withoutOwnHostKey } from './own-host-key.js';
 
 const DEFAULT_BRANCH = 'main';
 
@@ -104,7 +113,6 @@ function wayOf(request: UpdateNode, ssh: SshAddress | undefined, direct: DirectA
   throw invalidField('hive_token_file', 'is required with hive_url: a hive on the network has a key');
 }
 
-const SSH_FIELDS = ['ssh_port', 'ssh_user', 'ssh_key_path', 'host_key_fingerprint', 'hive_port'] as const;
 const DIRECT_FIELDS = ['hive_token_file'] as const;
 
 /** A change that could have no effect is a mistake that the user has to hear of. */

@@ -1,19 +1,6 @@
 import type { Backend, NodeStatus } from '@rbee/protocol';
-
-/** How a node is reached over SSH. */
-export interface SshAddress {
-  /** Host name, address, or name of a host in ssh_config, as the user gave it. */
-  readonly host: string;
-  /** `undefined`: what ssh_config says, else 22. */
-  readonly port: number | undefined;
-  /** `undefined`: what ssh_config says, else the user that the queen runs as. */
-  readonly user: string | undefined;
-  /** Private key file; `undefined`: what ssh_config says, the agent, and the usual files. */
-  readonly keyPath: string | undefined;
-}
-
-/** Host keys by `[host]:port`, each as `<type> <base64>`: of the node and of the hosts it is reached through. */
-export type HostKeys = Readonly<Record<string, string>>;
+import type { HostKeys } from '../ssh/host-key.js';
+import type { SshAddress } from '../ssh/ssh-address.js';
 
 /** A hive that this registry's queen started, so that a restarted queen still knows that it is hers. */
 export interface OwnedHive {

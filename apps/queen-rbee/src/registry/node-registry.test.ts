@@ -72,6 +72,15 @@ async function reopen(): Promise<void> {
   registry = NodeRegistry.open({ file, clock, log: silentLogger });
 }
 
+it('stores what was begun before it is closed', async () => {
+  await registry.add(workstation);
+  const update = registry.update('workstation', { ownedHive: undefined });
+  await registry.close();
+  await expect(update).resolves.toMatchObject({ ownedHive: undefined });
+  await reopen();
+  await expect(registry.get('workstation')).resolves.toMatchObject({ ownedHive: undefined });
+});
+
 it('keeps every field over a restart, and lists by name', async () => {
   for (const record of [workstation, direct, bare]) await registry.add(record);
   await reopen();

@@ -22,6 +22,8 @@ export type NodeChanges = Partial<Omit<NodeRecord, 'name'>>;
  */
 export class NodeRegistry {
   readonly #options: NodeRegistryOptions;
+  /** Uses that go on, so that closing does not take the file away from them. */
+  readonly #uses = new Set<Promise<unknown>>();
   #database: Promise<RegistryDatabase> | undefined;
 
   private constructor(options: NodeRegistryOptions) {
@@ -92,15 +94,25 @@ export class NodeRegistry {
     return record;
   }
 
+  /** Closes the file once everything that was begun is done. */
   async close(): Promise<void> {
+    await Promise.allSettled(this.#uses);
     await (await this.#database)?.close();
   }
 
-  /** The database is loaded only now: a queen without nodes starts faster without it. */
-  async #use<T>(query: (db: Kysely<RegistrySchema>) => Promise<T>): Promise<T> {
+  #use<T>(query: (db: Kysely<RegistrySchema>) => Promise<T>): Promise<T> {
+    const use = this.#load().then((database) => database.use(query));
+    this.#uses.add(use);
+    const forget = () => this.#uses.delete(use);
+    use.then(forget, forget);
+    return use;
+  }
+
+  /** The database is loaded only when it is used: a queen without nodes starts faster without it. */
+  #load(): Promise<RegistryDatabase> {
     const { file, clock } = this.#options;
     this.#database ??= import('./registry-database.js').then((module) => new module.RegistryDatabase(file, clock));
-    return (await this.#database).use(query);
+    return this.#database;
   }
 
   /** Whether no node was ever added. */

@@ -1,7 +1,7 @@
 import { redact } from '@rbee/daemon-kit';
 import type { HiveStatus, NodeRow } from '@rbee/protocol';
-import { ownFingerprint, ownPort } from './host-key.js';
 import type { NodeRecord } from './node-record.js';
+import { ownFingerprint, ownPort } from './own-host-key.js';
 
 const DEFAULT_SSH_PORT = 22;
 

@@ -1,5 +1,6 @@
 import { type NodeStatus, nodeRowSchema, RbeeError } from '@rbee/protocol';
-import type { HostKeys, NodeRecord } from './node-record.js';
+import type { HostKeys } from '../ssh/host-key.js';
+import type { NodeRecord } from './node-record.js';
 
 /** A row of the table `beehives`. Lists and objects are JSON; a node has either `ssh_host` or `hive_url`. */
 export interface BeehiveRow {

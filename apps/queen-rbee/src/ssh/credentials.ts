@@ -26,7 +26,7 @@ interface Agent {
 }
 
 /**
- * The keys for a destination: the named one, those of ssh_config, those of the agent, the usual files. Never asks
+ * The keys for a destination: the named one, those of the agent, those of ssh_config or the usual files. Never asks
  * anybody: a key with a passphrase counts where the agent holds it. Throws SSH_KEY_NOT_FOUND when the named key does
  * not exist, and SSH_AUTH_FAILED when it cannot be used.
  */
@@ -100,7 +100,7 @@ async function readKey(
   const held = blob && agent?.keys.find((each) => each.getPublicSSH().equals(blob));
   if (held && agent) return { key: held, method: agent.offer(held) };
   if (key instanceof Error && !/passphrase/i.test(key.message)) return `is no private key: ${key.message}`;
-  return `${key instanceof Error ? 'has a passphrase' : 'is a public key'}, and no agent holds it (ssh-add ${path} lends it to the agent)`;
+  return `${key instanceof Error ? 'has a passphrase' : 'is a public key'}, and no agent holds it`;
 }
 
 /** The public key of a key file, also of one with a passphrase, where it can be told without it. */
@@ -159,6 +159,8 @@ function unusable({ host, port, user }: Destination, path: string, problem: stri
   }
   return new RbeeError('SSH_AUTH_FAILED', `the SSH key ${path} cannot be used: it ${problem}`, {
     details: { host, port, user, path },
-    suggestion: /passphrase/.test(problem) ? `ssh-add ${path}, then check with ssh-add -l` : `ls -l ${path}`,
+    suggestion: /passphrase/.test(problem)
+      ? `lend it to the agent: ssh-add ${path}, then check with ssh-add -l`
+      : `look at the file: ls -l ${path}`,
   });
 }

@@ -26,9 +26,11 @@ export interface HopOptions {
   readonly destination: Destination;
   /** Keys to try. */
   readonly credentials: Credentials;
+  /** Whether it is the node itself, and none of the hosts on the way to it. */
+  readonly isTarget: boolean;
   readonly pinned: string | undefined;
-  /** Whether a host that nothing is known of is refused, beyond what ssh_config says. */
-  readonly refuseStrangers: boolean;
+  /** Whether keys of the node, or of hosts on the way to it, were accepted before; a host that nothing is known of is refused then. */
+  readonly isRegistered: boolean;
   readonly expectedFingerprint: string | undefined;
   /** Types of host keys that are not asked for. */
   readonly skippedTypes: readonly string[];
@@ -64,9 +66,9 @@ export class Hop {
    * SSH_CONNECTION_TIMEOUT, or the signal's reason; the stream is destroyed then.
    */
   static async open(openStream: () => Promise<Duplex>, options: HopOptions, signal: AbortSignal): Promise<Hop> {
-    const { destination, credentials, pinned, expectedFingerprint, skippedTypes, connectTimeoutMs } = options;
+    const { destination, credentials, pinned, skippedTypes, connectTimeoutMs } = options;
     const { host, port, user } = destination;
-    const knownHostsOnly = destination.knownHostsOnly || options.refuseStrangers;
+    const knownHostsOnly = destination.knownHostsOnly || options.isRegistered;
     const { NodeSSH } = await import('node-ssh');
     const known = await readKnownKeys(destination.knownHostsFiles, host, port);
     const algorithms = chooseAlgorithms(destination.algorithms, knownTypes({ known, pinned }), skippedTypes);
@@ -87,7 +89,7 @@ export class Hop {
       algorithms,
       hostVerifier: (blob: Buffer): boolean => {
         hostKey = toHostKey(blob);
-        refused = refuseHostKey({ host, port, offered: hostKey, known, pinned, expectedFingerprint, knownHostsOnly });
+        refused = refuseHostKey({ ...options, host, port, offered: hostKey, known, knownHostsOnly });
         return refused === undefined;
       },
       authHandler: (_left, _partial, next) => {

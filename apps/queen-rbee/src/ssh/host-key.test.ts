@@ -5,6 +5,9 @@ import { fingerprintOf, type HostKeyFacts, knownTypes, refuseHostKey, toHostKey 
 const KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl';
 const OTHER = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIeYTwDZLtQjBkdyQ5zHWrYdDYrPUrVdkKM7YgrFRCyH';
 const nothing: HostKeyFacts = {
+  node: 'bench',
+  isTarget: true,
+  isRegistered: false,
   host: 'bench.test',
   port: 22,
   offered: KEY,
@@ -47,6 +50,32 @@ it.each<[string, Partial<HostKeyFacts>, string | undefined]>([
   expect(refused.code).toBe('SSH_HOST_KEY_CHANGED');
   expect(refused.message).toContain(fingerprintOf(KEY));
   expect(refused.suggestion).toBeTruthy();
+});
+
+const ACCEPT = `rbee-keeper setup update-node --name bench --host-key ${fingerprintOf(KEY)}`;
+
+it.each<[string, Partial<HostKeyFacts>, string]>([
+  ['of a node whose key was pinned', { isRegistered: true, pinned: OTHER }, ACCEPT],
+  [
+    'of a node whose key was pinned and is in known_hosts too',
+    { isRegistered: true, pinned: OTHER, ...known(OTHER) },
+    `ssh-keygen -R 'bench.test', then ${ACCEPT}`,
+  ],
+  ['that known_hosts has otherwise', known(OTHER), "ssh-keygen -R 'bench.test', then repeat the command"],
+  [
+    'of a host on the way',
+    { isRegistered: true, isTarget: false, pinned: OTHER },
+    'rbee-keeper setup remove-node --name bench, and add it again',
+  ],
+  [
+    'of a new node that has to be known',
+    { knownHostsOnly: true },
+    `known_hosts, or repeat the command with --host-key ${fingerprintOf(KEY)}`,
+  ],
+  ['of a node at another address', { isRegistered: true, knownHostsOnly: true }, `known_hosts, or ${ACCEPT}`],
+])('a refused host key %s comes with what to type', (_name, facts, expected) => {
+  const { suggestion = '' } = refuseHostKey({ ...nothing, ...facts }) ?? {};
+  expect(suggestion.endsWith(expected) ? expected : suggestion).toBe(expected);
 });
 
 it('is asked for in a type that is known', () => {

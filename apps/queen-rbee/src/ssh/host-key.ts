@@ -2,8 +2,16 @@ import { createHash } from 'node:crypto';
 import { RbeeError } from '@rbee/protocol';
 import type { KnownKeys } from './known-hosts.js';
 
+/** Host keys by `[host]:port`, each as `<type> <base64>`: of a machine and of the hosts that it is reached through. */
+export type HostKeys = Readonly<Record<string, string>>;
+
 /** Everything that a host key is held against. Keys are `<type> <base64>`. */
 export interface HostKeyFacts {
+  /** Node that the connection is for; the host is that node, or one on the way to it. */
+  readonly node: string;
+  readonly isTarget: boolean;
+  /** Whether keys of the node, or of hosts on the way to it, were accepted before. */
+  readonly isRegistered: boolean;
   readonly host: string;
   readonly port: number;
   readonly offered: string;
@@ -59,7 +67,7 @@ export function refuseHostKey(facts: HostKeyFacts): RbeeError | undefined {
     return refuse(
       `the host key of ${host} changed: it shows ${found}, known_hosts has ${expected}`,
       { expected_fingerprint: expected, source: 'known_hosts' },
-      `if the machine was set up anew: ssh-keygen -R '${name}', then rbee-keeper setup update-node with --host-key ${found}`,
+      `if the machine was set up anew: ssh-keygen -R '${name}', then ${pinned === undefined || pinned === offered ? 'repeat the command' : howToAccept(facts, found)}`,
     );
   }
   // A fingerprint that the user names now stands above the key that was accepted before.
@@ -76,15 +84,22 @@ export function refuseHostKey(facts: HostKeyFacts): RbeeError | undefined {
     return refuse(
       `the host key of ${host} changed: it shows ${found}, expected was ${expected}`,
       { expected_fingerprint: expected, source: 'pinned' },
-      `if the machine was set up anew: rbee-keeper setup update-node with --host-key ${found}`,
+      `find out why; if the machine was set up anew: ${howToAccept(facts, found)}`,
     );
   }
   if (pinned === undefined && known.keys.length === 0 && facts.knownHostsOnly) {
     return refuse(
       `the host key of ${host} is not known: ${found}`,
       { source: 'known_hosts', reason: 'unknown' },
-      `if the fingerprint is right: ssh-keyscan -p ${port} ${host} >> ~/.ssh/known_hosts, or rbee-keeper setup update-node with --host-key ${found}`,
+      `if the fingerprint is right: ssh-keyscan -p ${port} ${host} >> ~/.ssh/known_hosts${facts.isTarget ? `, or ${howToAccept(facts, found)}` : ''}`,
     );
   }
   return undefined;
+}
+
+/** What the user types to accept a key. The flag is about the node itself: hosts on the way are met anew. */
+function howToAccept({ node, isTarget, isRegistered }: HostKeyFacts, fingerprint: string): string {
+  if (!isTarget) return `rbee-keeper setup remove-node --name ${node}, and add it again`;
+  if (!isRegistered) return `repeat the command with --host-key ${fingerprint}`;
+  return `rbee-keeper setup update-node --name ${node} --host-key ${fingerprint}`;
 }

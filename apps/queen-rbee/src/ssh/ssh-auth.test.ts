@@ -99,6 +99,14 @@ describe('the named key', () => {
     expect(error?.message).toContain('is no private key');
   });
 
+  it('is not followed by the usual files, so that one that is refused is told', async () => {
+    const usual = join(sessions.home, '.ssh', 'id_ed25519');
+    copyFileSync(server.keyPath, usual);
+    chmodSync(usual, 0o600);
+    const error = await failure(sessions.open(server, { address: { keyPath: wrongKey } }).connect());
+    expect(error).toMatchObject({ code: 'SSH_AUTH_FAILED', details: { keys_tried: [wrongKey] } });
+  });
+
   it('is followed by the agent, unless ssh_config says IdentitiesOnly', async () => {
     agentCommand(server.keyPath);
     const options = { address: { keyPath: wrongKey }, variables: withAgent };

@@ -3,7 +3,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, it } from '@jest/globals';
 import type { RbeeError } from '@rbee/protocol';
-import type { SshAddress } from '../registry/node-record.js';
+import type { SshAddress } from './ssh-address.js';
 import { parseJump, resolveDestination } from './ssh-config.js';
 import { expandPath, parseSshOptions, splitPaths, type TokenValues } from './ssh-options.js';
 

@@ -2,7 +2,7 @@ import { access } from 'node:fs/promises';
 import { hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { RbeeError } from '@rbee/protocol';
-import type { SshAddress } from '../registry/node-record.js';
+import type { SshAddress } from './ssh-address.js';
 import {
   expandPath,
   parseSshOptions,
@@ -143,7 +143,8 @@ function toDestination(
     port,
     user,
     namedKey: address.keyPath,
-    identityFiles: identityFiles ?? usualKeys(home),
+    // As ssh does: the usual files are for those who name none.
+    identityFiles: identityFiles ?? (address.keyPath === undefined ? usualKeys(home) : []),
     identitiesOnly: set.get('identitiesonly')?.[0] === 'yes',
     identityAgent: readAgent(set.get('identityagent')?.[0], variables, expand('IdentityAgent')),
     knownHostsFiles: readKnownHostsFiles(set, usual, home, expand('UserKnownHostsFile')),
@@ -160,7 +161,7 @@ function withoutSsh(address: SshAddress, { home, user, variables }: ResolveOptio
     port: address.port ?? 22,
     user: address.user ?? user,
     namedKey: address.keyPath,
-    identityFiles: usualKeys(home),
+    identityFiles: address.keyPath === undefined ? usualKeys(home) : [],
     identitiesOnly: false,
     identityAgent: variables.SSH_AUTH_SOCK,
     knownHostsFiles: usualKnownHosts(home),

@@ -3,11 +3,12 @@ import type { Duplex } from 'node:stream';
 import { type Clock, orAborted, type Timeouts } from '@rbee/daemon-kit';
 import { isRbeeError, type RbeeError } from '@rbee/protocol';
 import type { Machine, RunOptions, RunResult, UploadOptions } from '../machine/machine.js';
-import type { HostKeys, SshAddress } from '../registry/node-record.js';
 import { gatherCredentials } from './credentials.js';
 import { Hop } from './hop.js';
+import type { HostKeys } from './host-key.js';
 import { hostId } from './known-hosts.js';
 import { runScript } from './run-script.js';
+import type { SshAddress } from './ssh-address.js';
 import { type Destination, resolveDestination } from './ssh-config.js';
 import { notConnected, toConnectError } from './ssh-errors.js';
 import { uploadFile } from './upload-file.js';
@@ -142,7 +143,8 @@ async function openHop(
     credentials,
     pinned: hostKeys[hostId(destination.host, destination.port)],
     // Once the hosts on the way to a node are known, another one is not met for the first time but put in their place.
-    refuseStrangers: Object.keys(hostKeys).length > 0,
+    isRegistered: Object.keys(hostKeys).length > 0,
+    isTarget,
     expectedFingerprint: isTarget ? options.expectedFingerprint : undefined,
     clock,
     connectTimeoutMs: timeouts.ssh_connect,

@@ -75,12 +75,11 @@ export function notLetIn(destination: Destination, tried: readonly string[], not
     {
       details: { host, port, user, keys_tried: tried, ...(notes.length > 0 ? { keys_left_out: notes } : {}) },
       suggestion: [
-        namedKey ? `check the key (chmod 600 ${namedKey})` : 'name a key with --ssh-key',
-        'the agent (ssh-add -l) and the user name, then try',
-        `ssh ${namedKey ? `-i ${namedKey} ` : ''}-p ${port} ${user}@${host}`,
-      ]
-        .join(', ')
-        .replace(', then try,', ', then try:'),
+        namedKey
+          ? `check the key (chmod 600 ${namedKey}), the agent (ssh-add -l) and the user name`
+          : 'name a key with --ssh-key or lend one to the agent (ssh-add), and check the user name',
+        `then try: ssh ${namedKey ? `-i ${namedKey} ` : ''}-p ${port} ${user}@${host}`,
+      ].join(', '),
     },
   );
 }

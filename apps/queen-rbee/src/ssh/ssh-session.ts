@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { formatDuration, type Logger, type Narrate, orAborted, retry } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError } from '@rbee/protocol';
 import type { Machine, RunOptions, RunResult, UploadOptions } from '../machine/machine.js';
-import type { HostKeys } from '../registry/node-record.js';
+import type { HostKeys } from './host-key.js';
 import { SshConnection, type SshConnectionOptions } from './ssh-connection.js';
 import { afterAttempts, whyNot } from './ssh-errors.js';
 
@@ -17,9 +17,16 @@ export interface SshSessionOptions extends Omit<SshConnectionOptions, 'hostKeys'
   readonly log: Logger;
 }
 
+interface Told {
+  readonly human: string;
+  readonly level?: 'warn';
+}
+
 interface Connecting {
   readonly result: Promise<SshConnection>;
   readonly listeners: Set<Narrate>;
+  /** What was told so far, for those who come later. */
+  readonly told: Told[];
   readonly stop: AbortController;
   callers: number;
 }
@@ -99,7 +106,8 @@ export class SshSession implements Machine {
     const connecting = this.#connecting;
     if (narrate) {
       connecting.listeners.add(narrate);
-      this.#say(narrate, `checking SSH access to ${this.#options.address.host}`);
+      this.#say(narrate, { human: `checking SSH access to ${this.#options.address.host}` });
+      for (const told of connecting.told) this.#say(narrate, told);
     }
     connecting.callers++;
     try {
@@ -114,8 +122,13 @@ export class SshSession implements Machine {
   #begin(): Connecting {
     const stop = new AbortController();
     const listeners = new Set<Narrate>();
-    const result = this.#attempts(listeners, stop.signal);
-    const connecting: Connecting = { result, listeners, stop, callers: 0 };
+    const told: Told[] = [];
+    const tell = (news: Told) => {
+      told.push(news);
+      for (const narrate of listeners) this.#say(narrate, news);
+    };
+    const result = this.#attempts(tell, stop.signal);
+    const connecting: Connecting = { result, listeners, told, stop, callers: 0 };
     // Every caller may have gone by the time that it fails.
     result.catch(() => undefined).finally(() => this.#abandon(connecting, undefined));
     return connecting;
@@ -127,7 +140,7 @@ export class SshSession implements Machine {
     connecting.stop.abort(reason);
   }
 
-  async #attempts(listeners: ReadonlySet<Narrate>, signal: AbortSignal): Promise<SshConnection> {
+  async #attempts(tell: (news: Told) => void, signal: AbortSignal): Promise<SshConnection> {
     const { node, address, clock, variables, hostKeys, expectedFingerprint, log } = this.#options;
     let attempts = 0;
     const policy = {
@@ -139,7 +152,7 @@ export class SshSession implements Machine {
         const limit = formatDuration(Number(timeout_ms));
         const human = `attempt ${attempt}/${WAITS_MS.length} after ${waitMs} ms: ${why} (${host}:${port}, limit ${limit})`;
         log.warn({ node, host, port, timeout_ms, attempt, wait_ms: waitMs, error }, 'no SSH connection');
-        for (const narrate of listeners) this.#say(narrate, human, 'warn');
+        tell({ human, level: 'warn' });
       },
     };
     const startedAt = clock.monotonic();
@@ -177,9 +190,8 @@ export class SshSession implements Machine {
     else connection.lost.addEventListener('abort', lost, { once: true });
   }
 
-  #say(narrate: Narrate, human: string, level?: 'warn'): void {
-    const { node } = this.#options;
-    narrate({ actor: 'queen-rbee', action: 'ssh_check', target: node, human, ...(level ? { level } : {}) });
+  #say(narrate: Narrate, told: Told): void {
+    narrate({ actor: 'queen-rbee', action: 'ssh_check', target: this.#options.node, ...told });
   }
 }
 

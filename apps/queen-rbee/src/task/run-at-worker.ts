@@ -98,9 +98,12 @@ async function explain(
       error_kind: 'worker_crash',
       human: `the worker ended after ${tokensOut} tokens`,
     });
-  } else {
-    // It may still be at work on the job, under an id that the next attempt needs.
-    await cancelAt(target, task, timeouts.cancel_ack);
+    return loss;
   }
+  // It may still be at work on the job, under an id that the next attempt needs.
+  const cancelled = cancelAt(target, task, timeouts.cancel_ack);
+  // With tokens out there is none, and a client does not wait for a machine that has gone.
+  if (tokensOut === 0 || node.standing.status === 'reachable') await cancelled;
+  else cancelled.catch((error: unknown) => task.log.error({ error }, 'a job could not be cancelled'));
   return loss;
 }

@@ -232,11 +232,13 @@ class NodeFailure extends Error {
 }
 
 /** Whether an error is about the node rather than about the task: another node may well succeed. */
-function isNodeTrouble({ code, details }: RbeeError): boolean {
+function isNodeTrouble(error: RbeeError): boolean {
+  const { code, details } = error;
   return (
     // It was tried as often as it may be.
     (code === 'CONNECTION_TIMEOUT' && details.attempts !== undefined) ||
-    /^(SSH_|HIVE_|INSUFFICIENT_|VRAM_|GPU_|BACKEND_)/.test(code) ||
+    (code.startsWith('SSH_') && !isBrokenOff(error)) ||
+    /^(HIVE_|INSUFFICIENT_|VRAM_|GPU_|BACKEND_)/.test(code) ||
     /^(VERSION_MISMATCH|INVALID_RESPONSE|INVALID_API_KEY|MISSING_API_KEY)$/.test(code) ||
     /^(OUT_OF_MEMORY|CUDA_DEVICE_FAILED|WORKER_BINARY_NOT_FOUND|INVALID_DEVICE|NO_FREE_PORT|CATALOG_UNAVAILABLE)$/.test(
       code,
@@ -245,9 +247,13 @@ function isNodeTrouble({ code, details }: RbeeError): boolean {
 }
 
 function isLoss(error: RbeeError): boolean {
-  return (
-    error.code === 'WORKER_CRASHED' || error.code === 'WORKER_CONNECTION_LOST' || error.code === 'CONNECTION_TIMEOUT'
-  );
+  return /^(WORKER_CRASHED|WORKER_CONNECTION_LOST|CONNECTION_TIMEOUT)$/.test(error.code) || isBrokenOff(error);
+}
+
+/** Whether a connection ended that had stood, without going silent first: it may well come about again at once. */
+function isBrokenOff({ code, details, retryable }: RbeeError): boolean {
+  if (code !== 'SSH_CONNECTION_TIMEOUT' || !retryable) return false;
+  return details.attempts === undefined && details.cause !== 'ETIMEDOUT';
 }
 
 /** Whether another worker, or the same node looked at afresh, may succeed where this attempt failed. */

@@ -24,6 +24,10 @@ import { placeTask } from '../placement/place-task.js';
 import type { Wanted } from '../placement/snapshot.js';
 import type { Listener } from './crowd.js';
 
+/** With less than 8 GB of memory or 50 GB of disk few models fit. */
+const COMFORTABLE_RAM_MB = 8 * 1024;
+const COMFORTABLE_DISK_MB = 50 * 1024;
+
 export interface StartContext {
   readonly correlationId: string;
   readonly listener: Listener;
@@ -84,13 +88,19 @@ export class WorkerStarter {
     const { listener, correlationId } = context;
     const { signal } = this.#options;
     try {
-      const { version, workers, builds } = await node.preflight({ correlationId, signal });
-      listener.narrate({
-        actor: 'queen-rbee',
-        action: 'hive_preflight',
-        target: node.name,
-        human: `checked the hive of ${node.name}: version ${version}, workers: ${workers}, worker builds: ${builds}`,
-      });
+      const { version, workers, builds, backends, resources } = await node.preflight({ correlationId, signal });
+      const say = (human: string, level: 'info' | 'warn' = 'info') =>
+        listener.narrate({ actor: 'queen-rbee', action: 'hive_preflight', target: node.name, human, level });
+      say(`checked the hive of ${node.name}: version ${version}, workers: ${workers}, worker builds: ${builds}`);
+      const present = backends.filter(({ available }) => available);
+      say(`it has ${present.map(({ name, devices }) => `${name} (${counted(devices, 'device')})`).join(', ')}`);
+      const { ram_available_mb: ram, disk_available_mb: disk } = resources;
+      const isTight = ram < COMFORTABLE_RAM_MB || disk < COMFORTABLE_DISK_MB;
+      // What a model really needs is checked by the hive; this is only a first word.
+      say(
+        `${ram} MB of memory and ${disk} MB of disk are free there${isTight ? ', which is little' : ''}`,
+        isTight ? 'warn' : 'info',
+      );
     } catch (error) {
       // What was believed to run has gone: forget it, so that the task is placed anew.
       if (isRbeeError(error) && error.code === 'CONNECTION_TIMEOUT') node.forgetHive();
@@ -195,6 +205,10 @@ export class WorkerStarter {
       await sleep(clock, timeouts.ready_poll, signal);
     }
   }
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 /** A worker that came up since the task was placed, so that none has to be started. */

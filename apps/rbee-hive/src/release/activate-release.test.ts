@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { identify, systemClock } from '@rbee/daemon-kit';
+import { identify, type ProcessIdentity, systemClock } from '@rbee/daemon-kit';
 import { ManualClock } from '@rbee/daemon-kit/testing';
 import Database from 'better-sqlite3';
 import { READ_TYPESCRIPT, runProgram } from '../../test/hive-program.js';
@@ -46,6 +46,11 @@ function makeRelease(id: string): string {
   mkdirSync(join(path, 'apps'), { recursive: true });
   writeFileSync(join(path, 'apps', 'program'), id);
   return path;
+}
+
+/** One that runs as long as this test. */
+function anotherProcess(): ProcessIdentity {
+  return identify(process.ppid) as ProcessIdentity;
 }
 
 /** Activates a release as its own program would. */
@@ -98,10 +103,9 @@ describe('the activation of a release', () => {
   });
 
   it('leaves a release alone that a hive runs from', async () => {
-    const self = identify(process.pid) ?? { pid: 0, startTime: '' };
     makeRelease('a');
     await activate('a');
-    const end = hives().write({ ...self, installation: makeRelease('a') });
+    const end = hives().write({ ...anotherProcess(), installation: makeRelease('a') });
     // A hive that was killed keeps nothing.
     hives().write({ pid: 999_999, startTime: '1', installation: makeRelease('b') });
     writeFileSync(join(root, 'run', 'half.json'), '{"pid":');
@@ -116,6 +120,47 @@ describe('the activation of a release', () => {
     makeRelease('e');
     await activate('e');
     expect(listed()).toEqual(['d', 'e']);
+  });
+
+  it('of two at the same time leaves both, and uses one of them', async () => {
+    makeRelease('old');
+    await activate('old');
+    for (const id of ['a', 'b']) makeRelease(id);
+    const first = activate('a', {
+      selfTest: async () => {
+        // Each is a process of its own, and this one can be noted only once.
+        const end = hives().write({ ...anotherProcess(), installation: makeRelease('a') });
+        expect(await activate('b')).toEqual({ activated: 'b', previous: 'old' });
+        end();
+        return { ok: true, checks: [] };
+      },
+    });
+    expect(await first).toEqual({ activated: 'a', previous: 'b' });
+    expect(listed()).toEqual(['a', 'b']);
+    expect(existsSync(join(root, 'current', 'apps', 'program'))).toBe(true);
+  });
+
+  it('keeps itself from being removed while it tests itself, and not longer', async () => {
+    const path = makeRelease('a');
+    const selfTest = async () => {
+      expect(hives().running()).toEqual([{ ...identify(process.pid), installation: path }]);
+      return { ok: true, checks: [] };
+    };
+    await activate('a', { selfTest });
+    expect(hives().running()).toEqual([]);
+  });
+
+  it('holds also where an old release cannot be removed', async () => {
+    class StuckFolder extends ReleaseFolder {
+      override remove(): Promise<void> {
+        return Promise.reject(Object.assign(new Error('EBUSY: device or resource busy'), { syscall: 'rmdir' }));
+      }
+    }
+    for (const id of ['a', 'b', 'c']) makeRelease(id);
+    await activate('a', { releases: new StuckFolder(root) });
+    expect(await activate('c', { releases: new StuckFolder(root) })).toEqual({ activated: 'c', previous: 'a' });
+    expect(listed()).toEqual(['a', 'b', 'c']);
+    expect(readlinkSync(join(root, 'current'))).toBe(join('releases', 'c'));
   });
 
   it('removes what broken installations left, once it is a day old, and nothing else', async () => {
@@ -197,6 +242,16 @@ describe('an activation that is refused changes nothing', () => {
     await expect(failed).rejects.toMatchObject({
       code: 'INSTALL_FAILED',
       message: expect.stringMatching(/belongs to/),
+    });
+  });
+
+  it('because it was removed during its self-test', async () => {
+    const selfTest = async () => {
+      rmSync(join(root, 'releases', 'new'), { recursive: true });
+      return { ok: true, checks: [] };
+    };
+    await expect(activate('new', { selfTest })).rejects.toMatchObject({
+      message: expect.stringMatching(/no such release/),
     });
   });
 

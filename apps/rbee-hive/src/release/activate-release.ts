@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { lstat, realpath } from 'node:fs/promises';
-import type { Clock } from '@rbee/daemon-kit';
+import { type Clock, identify } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
 import type { HiveRecords } from '../hive-records.js';
 import type { SelfTestReport } from '../self-test/self-test.js';
@@ -28,20 +28,34 @@ export interface Activated {
 const LEFTOVER_MS = 24 * 3_600_000;
 
 /**
- * Lets a node use a release from now on. The release before stays, and so does every one that a hive runs from; the others
- * go. Throws INSTALL_FAILED, and changes nothing, when this program is not that release or its self-test fails.
+ * Lets a node use a release from now on. The release before stays, and so does every one that a process runs from; the
+ * others go. Throws INSTALL_FAILED, and changes nothing, when this program is not that release or its self-test fails.
  */
 export async function activateRelease(activation: Activation): Promise<Activated> {
-  const { releases, id, selfTest, catalogDb, backupsDir, clock } = activation;
+  const { id, ownInstallation, selfTest, hives } = activation;
   await requireOwn(activation);
+  const { pid, startTime } = identify(process.pid) ?? { pid: process.pid, startTime: undefined };
+  // An activation of another release at the same time must not remove this one.
+  const forget = hives.write({ pid, startTime, installation: await realpath(ownInstallation) });
+  try {
+    requirePassed(id, await selfTest());
+    // One that had looked for users before this one was noted may have removed it during the self-test.
+    await requireOwn(activation);
+    return await switchTo(activation);
+  } finally {
+    forget();
+  }
+}
+
+async function switchTo(activation: Activation): Promise<Activated> {
+  const { releases, id, catalogDb, backupsDir, clock } = activation;
   const previous = await releases.current();
-  requirePassed(id, await selfTest());
   if (previous !== id) {
     if (existsSync(catalogDb)) await backUpCatalog(catalogDb, backupsDir, clock.now());
     await releases.use(id);
     await removeOthers(activation, previous);
   }
-  await releases.removeLeftovers(clock.now() - LEFTOVER_MS);
+  await releases.removeLeftovers(clock.now() - LEFTOVER_MS).catch(leaveIt);
   return { activated: id, previous: previous ?? null };
 }
 
@@ -67,9 +81,17 @@ function requirePassed(id: string, { ok, checks }: SelfTestReport): void {
 }
 
 async function removeOthers({ releases, id, hives }: Activation, previous: string | undefined): Promise<void> {
-  const used = new Set(hives.running().map(({ installation }) => installation));
   for (const other of await releases.list()) {
     if (other === id || other === previous) continue;
-    if (!used.has(await realpath(releases.pathOf(other)))) await releases.remove(other);
+    await removeUnused(releases, other, hives).catch(leaveIt);
   }
 }
+
+async function removeUnused(releases: ReleaseFolder, id: string, hives: HiveRecords): Promise<void> {
+  const path = await realpath(releases.pathOf(id));
+  // Asked for each one, because the removal of a large release before it takes a while.
+  if (!hives.running().some(({ installation }) => installation === path)) await releases.remove(id);
+}
+
+/** The release is switched to by then; whatever cannot be removed now is tried again by the next activation. */
+const leaveIt = () => undefined;

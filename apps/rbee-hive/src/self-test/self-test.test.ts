@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   copyFileSync,
   existsSync,
@@ -158,6 +159,26 @@ it('says that there is no room for its files', async () => {
     code: 'INSTALL_FAILED',
     suggestion: expect.stringContaining('TMPDIR'),
   });
+});
+
+it('says that the disk is full, and leaves nothing there', async () => {
+  const small = join(folder, 'small');
+  mkdirSync(small);
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'rbee-test', small]).status !== 0) {
+    process.stderr.write('skipped: mounting is not allowed here\n');
+    return;
+  }
+  try {
+    const environment = { ...processEnvironment(), tmpdir: small };
+    const installation = { workerProgram: goodWorker(), bundledModelsDir: BUNDLED_MODELS_DIR };
+    await expect(runSelfTest(environment, { installation, catalogDb: catalogDb() })).rejects.toMatchObject({
+      code: 'INSTALL_FAILED',
+      message: `the self-test cannot use the temporary folder ${small}: the disk is full`,
+    });
+    expect(readdirSync(small)).toEqual([]);
+  } finally {
+    execFileSync('umount', [small]);
+  }
 });
 
 it.each([

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Environment } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError } from '@rbee/protocol';
@@ -7,6 +7,9 @@ import { checkBundledModels } from './check-bundled-models.js';
 import { checkCatalog } from './check-catalog.js';
 import { checkEngine } from './check-engine.js';
 import { checkNode } from './check-node.js';
+
+/** For a new catalog and the output of a worker. */
+const ROOM_BYTES = 1 << 20;
 
 /** One thing that an installation needs; `message` says what was found, or what is wrong. */
 interface Check {
@@ -48,10 +51,17 @@ export async function runSelfTest(environment: Environment, parts: SelfTestParts
   }
 }
 
+/** A folder in which there is room for what the checks write: without it they would fail in ways that say something else. */
 async function makeFolder(parent: string): Promise<string> {
+  let folder: string | undefined;
   try {
-    return await mkdtemp(join(parent, 'rbee-self-test-'));
+    folder = await mkdtemp(join(parent, 'rbee-self-test-'));
+    const room = join(folder, 'room');
+    await writeFile(room, Buffer.alloc(ROOM_BYTES));
+    await rm(room);
+    return folder;
   } catch (cause) {
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
     throw toFolderError(parent, cause as NodeJS.ErrnoException);
   }
 }

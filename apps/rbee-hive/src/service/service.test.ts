@@ -1,4 +1,15 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -30,12 +41,41 @@ describe('the systemd unit', () => {
   it.each([
     ['a space', '/my files', '"/my files"'],
     ['percent signs', '/100%/%h', '"/100%%/%%h"'],
-    ['quotes', `/it's "mine"`, `"/it's \\"mine\\""`],
-    ['a backslash', '/a\\n', '"/a\\\\n"'],
     ['a semicolon', ';', '";"'],
   ])('quotes %s', (_what, path, quoted) => {
     const unit = renderSystemdUnit({ ...plan, node: path, launcher: path, port: 9300 });
     expect(unit).toContain(`\nExecStart=${quoted} ${quoted} "daemon" "--port" "9300"\n`);
+  });
+
+  it.each([
+    ['quotes', `/it's "mine"`, `"/it's \\"mine\\""`],
+    ['a backslash', '/a\\n', '"/a\\\\n"'],
+  ])('has the shell start a program with %s in its path', (_what, path, quoted) => {
+    const unit = renderSystemdUnit({ ...plan, node: path, launcher: path });
+    expect(unit).toContain(`\nExecStart="/bin/sh" "-c" "exec \\"$$0\\" \\"$$@\\"" ${quoted} ${quoted} "daemon"\n`);
+  });
+
+  it('is taken by systemd whatever its paths are', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'rbee-unit-'));
+    try {
+      const odd = ['a space', "it's", '"x"', 'a\\nb', '%h', '$HOME', ';', '@x', '-x', '#', '*?[x]', 'ü'];
+      const units = odd.map((name, index) => {
+        const path = join(folder, name);
+        mkdirSync(path);
+        const node = join(path, 'node');
+        symlinkSync(process.execPath, node);
+        const unit = join(folder, `rbee-test-${index}.service`);
+        writeFileSync(unit, renderSystemdUnit({ ...plan, node, launcher: join(path, 'x.js'), tokenFile: path }));
+        return unit;
+      });
+      const env = { PATH: processEnvironment().variables.PATH, HOME: folder, XDG_RUNTIME_DIR: folder };
+      const args = ['verify', '--user', '--man=no', ...units];
+      const { error, status, stderr } = spawnSync('/usr/bin/systemd-analyze', args, { env, encoding: 'utf8' });
+      if (error) process.stderr.write('skipped: systemd is not installed here\n');
+      else expect([stderr, status]).toEqual(['', 0]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('doubles dollar signs only where they would name a variable', () => {
@@ -166,7 +206,7 @@ describe('the commands', () => {
     tool('systemctl', 'case "$*" in *restart*) exit 1;; esac');
     expect((await service(['install', '--root', root(), '--port', '9301'])).code).toBe(1);
     expect(readFileSync(unitFile(), 'utf8')).toBe(before);
-    expect(calls().at(-1)).toBe('systemctl --user daemon-reload');
+    expect(calls().slice(-2)).toEqual(['systemctl --user daemon-reload', 'systemctl --user start rbee-hive.service']);
   });
 
   it('say that a machine has no service manager', async () => {

@@ -49,16 +49,17 @@ export class SystemdService implements ServiceManager {
     return true;
   }
 
-  /** What was there before is there again; how far the failed installation came is not known. */
+  /** What was there before is there again, and runs; how far the failed installation came is not known. */
   async #restore(before: string | undefined): Promise<void> {
-    const { run } = this.#options;
-    const ignore = () => undefined;
+    const attempt = (...args: string[]) => this.#options.run('systemctl', ['--user', ...args]).catch(() => undefined);
     if (before === undefined) {
-      await run('systemctl', ['--user', 'disable', '--now', UNIT]).catch(ignore);
+      await attempt('disable', '--now', UNIT);
       this.#file.remove();
+      await attempt('daemon-reload');
     } else {
       this.#file.write(before);
+      await attempt('daemon-reload');
+      await attempt('start', UNIT);
     }
-    await run('systemctl', ['--user', 'daemon-reload']).catch(ignore);
   }
 }

@@ -8,14 +8,13 @@ const STOP_SECONDS = 45;
  * gets SIGTERM: it ends its workers, in order.
  */
 export function renderSystemdUnit(plan: ServicePlan): string {
-  const [program = '', ...args] = serviceCommand(plan);
   return `[Unit]
 Description=rbee-hive, looks after the models and workers of this machine
 StartLimitIntervalSec=0
 
 [Service]
 Type=simple
-ExecStart=${[quote(program), ...args.map((arg) => quote(arg).replaceAll('$', '$$$$'))].join(' ')}
+ExecStart=${renderCommand(serviceCommand(plan))}
 Environment=${quote(`RBEE_HIVE_TOKEN_FILE=${plan.tokenFile}`)}
 Restart=on-failure
 RestartSec=5
@@ -25,6 +24,12 @@ TimeoutStopSec=${STOP_SECONDS}
 [Install]
 WantedBy=default.target
 `;
+}
+
+/** A program whose path has quotes or backslashes is refused by systemd, in every notation: the shell starts it then. */
+function renderCommand([program = '', ...args]: readonly string[]): string {
+  if (/[\\"']/.test(program)) return renderCommand(['/bin/sh', '-c', 'exec "$0" "$@"', program, ...args]);
+  return [quote(program), ...args.map((arg) => quote(arg).replaceAll('$', '$$$$'))].join(' ');
 }
 
 /**

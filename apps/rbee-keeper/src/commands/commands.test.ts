@@ -56,6 +56,19 @@ describe('workers', () => {
     expect(stderr).toBe('[queen-rbee] attic cannot be reached: no route to host\n');
   });
 
+  it.each([
+    ['unreachable', 'no route to host', 'attic2 cannot be reached: no route to host'],
+    ['unknown', undefined, 'attic2 has not answered yet'],
+  ] as const)('suggests no work for the only node, which is %s', async (status, reason, said) => {
+    queen.nodes.hives = [hiveOf('attic2', { status, hive: 'unknown', reason })];
+    const { code, stdout, stderr } = await run('workers', 'list', '--node', 'attic2');
+    expect({ code, stdout, stderr }).toEqual({
+      code: 0,
+      stdout: 'No workers on attic2.\n',
+      stderr: `[queen-rbee] ${said}\n`,
+    });
+  });
+
   it('suggests the next command when there are none', async () => {
     const { code, stdout, stderr } = await run('workers', 'list');
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'No workers.\n' });

@@ -3,6 +3,11 @@ import { hiveOf } from '../testing/scripted-nodes.js';
 import { renderHives } from './render-hives.js';
 
 describe('renderHives', () => {
+  it('says of a node that nothing is known of yet that it has not answered', () => {
+    const lines = renderHives([hiveOf('attic', { status: 'unknown', hive: 'unknown' })]);
+    expect(lines.slice(2)).toEqual(['  it has not answered yet']);
+  });
+
   it('has a row for each node, and what does not fit into it below', () => {
     const gpu = { index: 1, name: 'Big GPU', backend: 'cuda' as const, vram_total_mb: 24_576, vram_free_mb: 20_480 };
     const lines = renderHives([

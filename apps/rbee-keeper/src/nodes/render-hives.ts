@@ -3,6 +3,8 @@ import { toPrintableLine } from '../printable-text.js';
 import { renderTable } from '../table.js';
 import { memoryText } from './memory-text.js';
 
+/** Why nothing is known of a node that the queen has just begun to look for. */
+export const NOT_ANSWERED = 'it has not answered yet';
 const HEADINGS = ['node', 'link', 'status', 'hive', 'version', 'workers', 'free memory'];
 
 /** A table of hives; what is long or only some nodes have (why it does not run, GPUs) stands below the node's row. */
@@ -24,7 +26,8 @@ function toRow(hive: HiveStatus): string[] {
   ];
 }
 
-function toRemarks({ reason, gpus }: HiveStatus): string[] {
+function toRemarks({ status, gpus, ...hive }: HiveStatus): string[] {
+  const reason = hive.reason ?? (status === 'unknown' ? NOT_ANSWERED : undefined);
   return [
     ...(reason === undefined ? [] : [`  ${reason}`]),
     ...gpus.map(

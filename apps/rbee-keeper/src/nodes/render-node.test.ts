@@ -49,6 +49,13 @@ describe('renderNode', () => {
     );
   });
 
+  it('does not pass off an earlier contact as the present', () => {
+    const live = hiveOf('attic', { status: 'unknown', hive: 'unknown', version: undefined });
+    const lines = renderNode(nodeOf('attic', { status: 'reachable', live }));
+    expect(lines).toContain('  Status: unknown (reachable before)');
+    expect(lines).toContain('  Hive: unknown: it has not answered yet');
+  });
+
   it('gives the same reason only once', () => {
     const reason = 'no route to host';
     const live = hiveOf('attic', { status: 'unreachable', hive: 'unknown', reason });

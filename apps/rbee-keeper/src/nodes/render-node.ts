@@ -1,11 +1,12 @@
 import type { HiveStatus, NodeRow } from '@rbee/protocol';
 import { toPrintableLine } from '../printable-text.js';
 import { memoryText } from './memory-text.js';
+import { NOT_ANSWERED } from './render-hives.js';
 
 /** What is known of one node: its name and address, and a line for each fact. Times are local. */
 export function renderNode(node: NodeRow): string[] {
   const facts: [string, string | undefined][] = [
-    ['Status', node.status],
+    ['Status', renderStatus(node)],
     ['Last connected', node.last_connected_unix === undefined ? 'never' : toLocalTime(node.last_connected_unix)],
     ...(node.link === 'direct' ? directFacts(node) : sshFacts(node)),
     ['Backends', renderBackends(node)],
@@ -16,6 +17,11 @@ export function renderNode(node: NodeRow): string[] {
     toPrintableLine(`${node.node_name} (${node.ssh_host ?? node.hive_url ?? 'no address'})`),
     ...facts.flatMap(([name, value]) => (value === undefined ? [] : [`  ${name}: ${toPrintableLine(value)}`])),
   ];
+}
+
+/** Of a node that has not answered yet, only how it was before is known. */
+function renderStatus({ status, live }: NodeRow): string {
+  return live?.status === 'unknown' && status !== 'unknown' ? `unknown (${status} before)` : status;
 }
 
 function sshFacts(node: NodeRow): [string, string | undefined][] {
@@ -49,7 +55,8 @@ function renderBackends({ backends, devices }: NodeRow): string {
 /** Why a hive does not run is left out where the node's last error, which is shown as well, says the same. */
 function renderHive(live: HiveStatus, lastError: string | undefined): string {
   if (live.hive !== 'running') {
-    return live.reason === undefined || live.reason === lastError ? live.hive : `${live.hive}: ${live.reason}`;
+    const reason = live.reason ?? (live.status === 'unknown' ? NOT_ANSWERED : undefined);
+    return reason === undefined || reason === lastError ? live.hive : `${live.hive}: ${reason}`;
   }
   const memory = memoryText(live.ram_available_mb, live.ram_total_mb);
   return [

@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_TIMEOUTS, silentLogger, systemClock, type Timeouts } from '@rbee/daemon-kit';
-import type { HostKeys, SshAddress } from '../../registry/node-record.js';
+import type { HostKeys } from '../host-key.js';
+import type { SshAddress } from '../ssh-address.js';
 import { SshSession, type SshSessionOptions } from '../ssh-session.js';
 import type { SshServer } from './ssh-server.js';
 

@@ -14,15 +14,19 @@ export const workersListCommand = defineCommand({
     const { checkRequest } = await import('../../check-request.js');
     checkRequest('listWorkers', { node });
     const [workers, hives] = await withQueen((queen) => Promise.all([queen.listWorkers(node), queen.listHives(node)]));
-    for (const { node: name, status, reason } of hives) {
-      if (status !== 'unreachable') continue;
-      output.say('queen-rbee', `${name} cannot be reached${reason === undefined ? '' : `: ${reason}`}`, 'warn');
+    const away = hives.filter(({ status }) => status !== 'reachable');
+    for (const { node: name, status, reason } of away) {
+      const what = status === 'unreachable' ? 'cannot be reached' : 'has not answered yet';
+      output.say('queen-rbee', `${name} ${what}${reason === undefined ? '' : `: ${reason}`}`, 'warn');
     }
     if (output.json) {
       output.object({ workers });
     } else if (workers.length === 0) {
       output.line(node === undefined ? 'No workers.' : `No workers on ${node}.`);
-      output.block('Start one with: rbee-keeper infer --prompt "hello"');
+      const where = node === undefined ? '' : ` --node ${node}`;
+      // Advice that cannot work is none.
+      const allAway = away.length > 0 && away.length === hives.length;
+      if (!allAway) output.block(`Start one with: rbee-keeper infer${where} --prompt "hello"`);
     } else {
       const headings = ['worker', 'node', 'state', 'free', 'device', 'model', 'url'];
       const rows = workers.map((worker) => [

@@ -1,5 +1,6 @@
+import type { HostKeys } from '../ssh/host-key.js';
 import { fingerprintOf } from '../ssh/host-key.js';
-import type { HostKeys, NodeRecord } from './node-record.js';
+import type { NodeRecord } from './node-record.js';
 
 /** Name in `HostKeys` of the node's own key: the last one, because the hosts on the way to it were met before. */
 function ownHostKeyName(hostKeys: HostKeys): string | undefined {

@@ -1,5 +1,5 @@
-import { RbeeError } from '@rbee/protocol';
-import { LEAST_NODE, type MachineFacts } from './inspect-machine.js';
+import { LEAST_NODE_JS, RbeeError } from '@rbee/protocol';
+import type { MachineFacts } from './inspect-machine.js';
 
 /** Why rbee cannot run on a machine that has no Node.js that fits: what was found there, and how to get one. */
 export function nodeMissing(
@@ -7,15 +7,14 @@ export function nodeMissing(
   node: string,
   { rejected, os }: Pick<MachineFacts, 'rejected' | 'os'>,
 ): RbeeError {
-  const least = `${LEAST_NODE.major}.${LEAST_NODE.minor}`;
   const found = rejected.map(({ path, version }) => `${path} (${version})`);
   const what =
     found.length === 0
-      ? `Node.js was not found on ${node}: ${least} or newer is needed`
-      : `no Node.js on ${node} is ${least} or newer: found ${found.join(', ')}`;
+      ? `Node.js was not found on ${node}: ${LEAST_NODE_JS} or newer is needed`
+      : `no Node.js on ${node} is ${LEAST_NODE_JS} or newer: found ${found.join(', ')}`;
   const how = os === 'darwin' ? 'brew install node' : 'https://nodejs.org/en/download';
   return new RbeeError(code, what, {
-    details: { node, needed: `>=${least}`, found: rejected.map(({ path, version }) => ({ path, version })) },
+    details: { node, needed: `>=${LEAST_NODE_JS}`, found: rejected.map(({ path, version }) => ({ path, version })) },
     suggestion: `install Node.js there (${how}), or name it: rbee-keeper setup update-node --name ${node} --node-path PATH`,
   });
 }
