@@ -4,8 +4,8 @@ import { type Environment, makeStateFolder, type ProcessIdentity, startProcess }
 import { RbeeError, VERSION } from '@rbee/protocol';
 
 /**
- * Starts this program once more, as `daemon` with the given arguments, in a session of its own that holds nothing of this
- * one open: whoever waits for this process and its output does not wait for the daemon. What the daemon writes is
+ * Starts this program once more, as `daemon` with the given arguments, in a session of its own that holds nothing of
+ * this one open: whoever waits for this process and its output does not wait for the daemon. What the daemon writes is
  * appended to `rbee-hive.out.log` in `logDir`. Resolves as soon as the process exists. Throws CONFIG_INVALID or
  * HIVE_START_FAILED.
  */

@@ -11,6 +11,7 @@ it.each([
   ['192.168.1.20', false, 'http://192.168.1.20:9'],
   ['fd00::5', false, 'http://[fd00::5]:9'],
   ['1127.0.0.1', false, 'http://1127.0.0.1:9'],
+  ['127.example.org', false, 'http://127.example.org:9'],
 ])('%s is loopback: %s, and reached at %s', (host, loopback, url) => {
   expect([isLoopback(host), toUrl(host, 9)]).toEqual([loopback, url]);
 });

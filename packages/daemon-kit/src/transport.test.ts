@@ -128,7 +128,8 @@ describe('a peer that cannot be reached', () => {
   it('speaks another protocol', async () => {
     const { server } = scriptedPeer((socket) => socket.end('SSH-2.0-OpenSSH_9.6\r\n'));
     await expect(get(await start(server))).rejects.toMatchObject({
-      code: 'CONNECTION_TIMEOUT',
+      code: 'INVALID_RESPONSE',
+      message: expect.stringContaining('does not speak HTTP'),
       details: { service: 'queen-rbee' },
     });
   });

@@ -32,7 +32,10 @@ export interface TransportResponse {
 export interface Transport {
   /** Name and address of the service, for messages. */
   readonly peer: { readonly name: string; readonly url: string };
-  /** Sends one request. Throws CONNECTION_TIMEOUT when the service cannot be reached, or the signal's reason. */
+  /**
+   * Sends one request. Throws CONNECTION_TIMEOUT when the service cannot be reached, INVALID_RESPONSE when it does not speak
+   * HTTP, or the signal's reason.
+   */
   send(path: string, request: TransportRequest): Promise<TransportResponse>;
   /** Closes every connection, also those that are in use. */
   close(): void;
@@ -149,6 +152,15 @@ function readAddress(name: string, url: string): URL {
 }
 
 function toConnectionError(name: string, base: URL, cause: NodeJS.ErrnoException, connectTimeoutMs: number): RbeeError {
+  const port = Number(base.port || 80);
+  // What Node's parser of HTTP calls its errors: another attempt would end the same way.
+  if (cause.code?.startsWith('HPE_')) {
+    return new RbeeError('INVALID_RESPONSE', `what answers on port ${port} is not ${name}: it does not speak HTTP`, {
+      details: { service: name, port },
+      suggestion: `check the port, and that the program behind it is ${name}`,
+      cause,
+    });
+  }
   const why: Record<string, string> = {
     ECONNREFUSED: 'the connection was refused',
     ETIMEDOUT: `no connection within ${connectTimeoutMs} ms`,
@@ -156,7 +168,7 @@ function toConnectionError(name: string, base: URL, cause: NodeJS.ErrnoException
     ECONNRESET: 'the connection was reset',
   };
   return new RbeeError('CONNECTION_TIMEOUT', `${name} cannot be reached: ${why[cause.code ?? ''] ?? cause.message}`, {
-    details: { service: name, port: Number(base.port || 80), cause: cause.code ?? 'unknown' },
+    details: { service: name, port, cause: cause.code ?? 'unknown' },
     suggestion: `check that ${name} runs`,
     cause,
   });

@@ -10,8 +10,8 @@ import { requireSpace } from './require-space.js';
 const BUILD_BYTES = 800e6;
 
 /**
- * Fetches the branch ($4) of a repository ($3) into a local one ($2), whose own branches and files stay as they are, and prints
- * the commit. It is made where it is missing, by way of a name that is cleaned up.
+ * Fetches the branch ($4) of a repository ($3) into a local one ($2), whose own branches and files stay as they are,
+ * and prints the commit. It is made where it is missing, by way of a name that is cleaned up.
  */
 const FETCH = `
 if ! git --version >/dev/null 2>&1; then echo 'git was not found' >&2; exit 127; fi
@@ -62,7 +62,10 @@ export interface BuildOptions {
   readonly narrate: Narrate;
 }
 
-/** Builds a commit of a repository on the node and switches to it. Throws INSTALL_FAILED; then the release before stays. */
+/**
+ * Builds a commit of a repository on the node and switches to it. Throws INSTALL_FAILED; then the release before
+ * stays.
+ */
 export async function buildFromGit(
   steps: Steps,
   options: BuildOptions,

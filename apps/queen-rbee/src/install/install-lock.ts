@@ -8,9 +8,10 @@ const RELEASE_MS = 20_000;
 const BUSY = 75;
 
 /**
- * Functions for scripts that take part in an installation. A command over SSH has a session of its own, with everything
- * that it starts, also in other process groups; where the system does not tell sessions, its process group has to do. The
- * identity of a process is this and when it started, so that no other process that gets the same number is ever meant.
+ * Functions for scripts that take part in an installation. A command over SSH has a session of its own, with
+ * everything that it starts, also in other process groups; where the system does not tell sessions, its process group
+ * has to do. The identity of a process is this and when it started, so that no other process that gets the same number
+ * is ever meant.
  */
 const IDENTITY = String.raw`
 identity() {
@@ -32,7 +33,8 @@ members() {
 `;
 
 /**
- * Holds the lock of an install path ("$1") as long as it runs, and cleans up when it ends, however that happens: it also ends
+ * Holds the lock of an install path ("$1") as long as it runs, and cleans up when it ends, however that happens: it
+ * also ends
  * when its output goes nowhere, that is when the connection to the queen has broken. While it runs, a folder has
  * pid       its process id
  * identity  its identity
@@ -78,7 +80,9 @@ while echo .; do
 done
 `;
 
-/** Ends the step that a lock names with all that it started, takes back a release that was not activated, and lets go. */
+/**
+ * Ends the step that a lock names with all that it started, takes back a release that was not activated, and lets go.
+ */
 const RECOVER = `
 end_step() {
   read -r pid set started 2>/dev/null <"$1/step" || return
@@ -195,7 +199,10 @@ export class InstallLock {
     }
   }
 
-  /** Lets go, after everything of an unfinished installation was removed. A machine that is out of reach does that itself. */
+  /**
+   * Lets go, after everything of an unfinished installation was removed. A machine that is out of reach does that
+   * itself.
+   */
   async release(): Promise<void> {
     const { machine, installPath } = this.#options;
     try {

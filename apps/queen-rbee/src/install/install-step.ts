@@ -37,8 +37,8 @@ export class Steps {
   }
 
   /**
-   * Runs a script and resolves with its standard output. Throws INSTALL_FAILED when it fails or takes too long, the errors
-   * of the connection, and the signal's reason.
+   * Runs a script and resolves with its standard output. Throws INSTALL_FAILED when it fails or takes too long, the
+   * errors of the connection, and the signal's reason.
    */
   async run(step: string, script: string, args: readonly string[]): Promise<string> {
     const { machine, timeoutMs, signal } = this.#options;

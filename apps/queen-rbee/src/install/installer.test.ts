@@ -160,12 +160,26 @@ describe("the queen's own release", () => {
     ]);
   });
 
-  it('repairs a release that does not work any more', async () => {
+  it.each([
+    ['fails its self-test', 'models/broken.gguf'],
+    ['was emptied by a power cut', 'apps/rbee-hive/bin/rbee-hive.js'],
+  ])('repairs a release that %s', async (_how, file) => {
     const root = makeSmallRoot(join(folder, 'root'));
     const { release } = await install(root);
-    writeFileSync(join(installPath, 'releases', release, 'models/broken.gguf'), '');
+    writeFileSync(join(installPath, 'releases', release, file), '');
     expect(await install(root)).toMatchObject({ release, unchanged: false });
-    expect(existsSync(join(installPath, 'current/models/broken.gguf'))).toBe(false);
+    expect(await install(root)).toMatchObject({ release, unchanged: true });
+    expect(left()).toEqual(['current', `releases/${release}`]);
+  });
+
+  it('does not take a program that does nothing for one that works', async () => {
+    const { release } = await install(makeSmallRoot(join(folder, 'root')));
+    const empty = makeSmallRoot(join(folder, 'empty'), { 'apps/rbee-hive/bin/rbee-hive.js': '' });
+    expect(await failureOf(install(empty))).toMatchObject({
+      message: expect.stringMatching(/\(activate\): error: the program of .* did nothing/) as unknown,
+      details: { step: 'activate' },
+    });
+    expect(currentRelease()).toBe(`releases/${release}`);
     expect(left()).toEqual(['current', `releases/${release}`]);
   });
 

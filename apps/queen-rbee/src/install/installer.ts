@@ -55,9 +55,9 @@ export class Installer {
   }
 
   /**
-   * Installs rbee on a node, whose release before stays in use until the new one has passed its self-test there. Throws
-   * INSTALL_FAILED with `step` and `last_output` in its details, the errors of the connection, or the signal's reason; in each
-   * case nothing of the new release is left.
+   * Installs rbee on a node, whose release before stays in use until the new one has passed its self-test there.
+   * Throws INSTALL_FAILED with `step` and `last_output` in its details, the errors of the connection, or the signal's
+   * reason; in each case nothing of the new release is left.
    */
   async install(record: NodeRecord, machine: Machine, request: InstallRequest): Promise<Installation> {
     const { name } = record;

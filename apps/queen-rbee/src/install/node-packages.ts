@@ -19,8 +19,8 @@ npx --yes --prefer-offline "\${manager%%+*}" "$@"
 `;
 
 /**
- * Adds the engine that was built for this kind of node ($4), where the lock file of the project ($3), which was made on another
- * machine, does not have it.
+ * Adds the engine that was built for this kind of node ($4), where the lock file of the project ($3), which was made
+ * on another machine, does not have it.
  */
 const ENGINE = String.raw`
 PATH=$(dirname "$2"):$PATH; export PATH

@@ -41,8 +41,14 @@ if [ -n "$4" ]; then
   printf '%s\n' "$3" >"$lock/pending" || exit 1
   if [ -d "$target" ]; then mv -- "$target" "$1/releases/.broken-$3" || exit 1; fi
   mv -- "$4" "$target" || exit 1
+  # After a power cut the link could be on the disk, and what it leads to not.
+  sync
 fi
 "$2" "$target/apps/rbee-hive/bin/rbee-hive.js" release activate --root "$1" --release "$3" || exit
+if [ "$(readlink "$1/current")" != "releases/$3" ]; then
+  echo "error: the program of $3 ended well and did nothing: its files are damaged" >&2
+  exit 1
+fi
 rm -f -- "$lock/pending" "$lock/source"
 rm -rf -- "$1/releases/.broken-$3"
 `;
@@ -65,11 +71,11 @@ export async function listReleases(steps: Steps, { installPath }: NodePlace): Pr
   };
 }
 
-/** Whether a release that is there can run. */
+/** Whether a release that is there can run. A program whose file is empty says nothing, and ends well. */
 export async function passesSelfTest(steps: Steps, place: NodePlace, id: string): Promise<boolean> {
   try {
-    await steps.run('self-test', asStep(SELF_TEST), [place.installPath, place.nodePath, id]);
-    return true;
+    const output = await steps.run('self-test', asStep(SELF_TEST), [place.installPath, place.nodePath, id]);
+    return /^\{"ok":true\b/m.test(output);
   } catch (error) {
     if ((error as { code?: string }).code === 'INSTALL_FAILED') return false;
     throw error;

@@ -8,7 +8,9 @@ import { isRbeeError, RbeeError } from '@rbee/protocol';
 import type { Release } from './release.js';
 
 const KEPT_ARCHIVES = 2;
-/** Of 1 to 9; higher takes several times as long and saves few percent, as most of the content is compressed already. */
+/**
+ * Of 1 to 9; higher takes several times as long and saves few percent, as most of the content is compressed already.
+ */
 const COMPRESSION = 4;
 
 /** Of every file in an archive, so that the same content gives the same archive. */

@@ -27,7 +27,9 @@ export interface Release {
 export interface ReleaseOptions {
   /** Folder of the rbee that this process belongs to: a checkout or an installed release. */
   readonly root: string;
-  /** Left out: with everything that the apps need at run time. Given: without, as the node named installs that itself. */
+  /**
+   * Left out: with everything that the apps need at run time. Given: without, as the node named installs that itself.
+   */
   readonly installedFor?: string;
 }
 

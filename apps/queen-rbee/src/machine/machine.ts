@@ -26,16 +26,18 @@ export interface UploadOptions {
 /** A machine that the queen runs commands on and moves files to. */
 export interface Machine {
   /**
-   * Runs a text of ours under /bin/sh, whatever the user's own shell is, with the arguments as "$1", "$2" and so on; their
-   * values are never read as code. Standard input is empty. A command that fails is a result, not an error. Throws
-   * SSH_COMMAND_FAILED when it takes too long, the errors of the connection, or the signal's reason.
+   * Runs a text of ours under /bin/sh, whatever the user's own shell is, with the arguments as "$1", "$2" and so on;
+   * their values are never read as code. Standard input is empty. A command that fails is a result, not an error.
+   * Throws SSH_COMMAND_FAILED when it takes too long, the errors of the connection, or the signal's reason.
    */
   run(script: string, args: readonly string[], options: RunOptions): Promise<RunResult>;
-  /** Puts a file there, by way of a temporary name beside it. Throws SSH_COMMAND_FAILED, and leaves nothing half done. */
+  /**
+   * Puts a file there, by way of a temporary name beside it. Throws SSH_COMMAND_FAILED, and leaves nothing half done.
+   */
   upload(source: Buffer | { readonly path: string }, target: string, options: UploadOptions): Promise<void>;
   /**
-   * A byte stream to an address as the machine sees it. Rejects with an error of the code ECONNREFUSED when nothing listens
-   * there, SSH_FORWARDING_DENIED when the machine does not allow it, or the errors of the connection.
+   * A byte stream to an address as the machine sees it. Rejects with an error of the code ECONNREFUSED when nothing
+   * listens there, SSH_FORWARDING_DENIED when the machine does not allow it, or the errors of the connection.
    */
   openSocket(address: { readonly host: string; readonly port: number }): Promise<Duplex>;
 }

@@ -154,6 +154,17 @@ describe('LiveNode of another machine', () => {
     expect(standings).toEqual(['reachable running', 'unreachable unknown', 'reachable running']);
   });
 
+  it('does not take a connection that breaks while the hive is asked for a hive that does not run', async () => {
+    open('ssh');
+    hive.mute = true;
+    node.watch();
+    await hive.watch.until(() => hive.calls.includes('events'));
+    link.hive.transport.close();
+    link.lose(gone);
+    await watch.until(() => link.attempts > 1);
+    expect(standings).toEqual(['unreachable unknown']);
+  });
+
   it('tells a machine without a hive from one that cannot be reached', async () => {
     open('ssh');
     await hive.stop();

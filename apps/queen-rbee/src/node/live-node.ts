@@ -385,6 +385,8 @@ export class LiveNode {
 
   /** The way to the machine broke, and every stream on it with it. */
   #loseMachine(reason: RbeeError): void {
+    // What an attempt under way says now is about the connection that has gone, not about the hive.
+    this.#opening?.abort(reason);
     this.#stream?.close();
     this.#stream = undefined;
     this.#loseHive({ status: 'unreachable', hive: 'unknown', reason: reason.message });

@@ -12,8 +12,8 @@ export interface Capabilities {
 export const CPU_ONLY: Capabilities = { backends: ['cpu'], devices: { cpu: 1 } };
 
 /**
- * What the hive's program on a machine detects there; `undefined` when it tells nothing useful. `launcher` stands in front
- * of its arguments.
+ * What the hive's program on a machine detects there; `undefined` when it tells nothing useful. `launcher` stands in
+ * front of its arguments.
  */
 export async function detectCapabilities(
   machine: Machine,

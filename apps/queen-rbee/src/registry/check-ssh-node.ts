@@ -20,7 +20,9 @@ export interface CheckSession extends Machine {
   close(): Promise<void>;
 }
 
-/** Makes a session, without connecting yet, that takes exactly these host keys, and any from a host that is not named. */
+/**
+ * Makes a session, without connecting yet, that takes exactly these host keys, and any from a host that is not named.
+ */
 export type CreateSession = (
   node: string,
   address: SshAddress,
@@ -37,8 +39,8 @@ export interface CheckParts {
 }
 
 /**
- * Connects to a node, sees whether commands run there, and learns what it has. A missing Node.js or hive is told, and no
- * error: both can come later. Throws SSH_* and the signal's reason; the connection is closed in any case.
+ * Connects to a node, sees whether commands run there, and learns what it has. A missing Node.js or hive is told, and
+ * no error: both can come later. Throws SSH_* and the signal's reason; the connection is closed in any case.
  */
 export async function checkSshNode(
   parts: CheckParts,

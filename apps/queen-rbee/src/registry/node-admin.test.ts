@@ -574,15 +574,12 @@ describe('a node at the address of its hive', () => {
     });
   });
 
-  it.each(SSH_FIELDS)(
-    'has no %s to be changed',
-    async (field) => {
-      await admin.add(request, narrate, signal);
-      const value = /port/.test(field) ? 2222 : '/x';
-      await expect(admin.update({ node_name: 'far', [field]: value }, narrate, signal)).rejects.toMatchObject({
-        code: 'INVALID_REQUEST',
-        details: { errors: [{ field }] },
-      });
-    },
-  );
+  it.each(SSH_FIELDS)('has no %s to be changed', async (field) => {
+    await admin.add(request, narrate, signal);
+    const value = /port/.test(field) ? 2222 : '/x';
+    await expect(admin.update({ node_name: 'far', [field]: value }, narrate, signal)).rejects.toMatchObject({
+      code: 'INVALID_REQUEST',
+      details: { errors: [{ field }] },
+    });
+  });
 });

@@ -24,7 +24,10 @@ export interface NodeAdminOptions {
   readonly onChange: (name: string, record: NodeRecord | undefined) => void | Promise<void>;
 }
 
-/** Adds, changes and removes nodes; what is saved was reached before. Requests about one node are done one after the other. */
+/**
+ * Adds, changes and removes nodes; what is saved was reached before. Requests about one node are done one after the
+ * other.
+ */
 export class NodeAdmin {
   readonly #options: NodeAdminOptions;
   readonly #turns = new Turns();
@@ -33,7 +36,10 @@ export class NodeAdmin {
     this.#options = options;
   }
 
-  /** Looks at a node and saves it. Anything that fails before leaves nothing. Throws NODE_ALREADY_EXISTS, SSH_* and what a hive answers. */
+  /**
+   * Looks at a node and saves it. Anything that fails before leaves nothing. Throws NODE_ALREADY_EXISTS, SSH_* and
+   * what a hive answers.
+   */
   add(request: AddNode, narrate: Narrate, signal: AbortSignal): Promise<NodeAnswer> {
     const { registry, onChange } = this.#options;
     const name = request.node_name;

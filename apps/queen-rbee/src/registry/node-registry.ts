@@ -30,7 +30,9 @@ export class NodeRegistry {
     this.#options = options;
   }
 
-  /** A registry in this file, which is opened when it is needed: a damaged one does not keep the queen from starting. */
+  /**
+   * A registry in this file, which is opened when it is needed: a damaged one does not keep the queen from starting.
+   */
   static open(options: NodeRegistryOptions): NodeRegistry {
     return new NodeRegistry(options);
   }

@@ -33,7 +33,9 @@ export function toNodeRow(record: NodeRecord, live?: HiveStatus): NodeRow {
   };
 }
 
-/** Without the password, and without a user of an http address that stands alone: that is how access tokens are given. */
+/**
+ * Without the password, and without a user of an http address that stands alone: that is how access tokens are given.
+ */
 function hideCredentials(url: string): string {
   return redact(url).replace(/^(https?:\/\/)[^/@:]+@/, '$1[REDACTED]@');
 }

@@ -3,7 +3,9 @@ import { SqliteFile } from '@rbee/database';
 import { REGISTRY_MIGRATIONS } from './registry-migrations.js';
 import type { RegistrySchema } from './registry-schema.js';
 
-/** The file of the node registry. While it cannot be used, every use throws REGISTRY_ERROR and the queen keeps running. */
+/**
+ * The file of the node registry. While it cannot be used, every use throws REGISTRY_ERROR and the queen keeps running.
+ */
 export class RegistryDatabase extends SqliteFile<RegistrySchema> {
   constructor(file: string, clock: Clock) {
     super({

@@ -183,7 +183,9 @@ export class SshSession implements Machine {
     const lost = () => {
       const reason = connection.lost.reason as RbeeError;
       this.#connection = undefined;
-      this.#options.log.warn({ node: this.#options.node, error: reason }, 'an SSH connection has ended');
+      const { log, node } = this.#options;
+      if (reason.code === 'CANCELLED') log.debug({ node }, 'an SSH connection was closed');
+      else log.warn({ node, error: reason }, 'an SSH connection has ended');
       for (const listener of [...this.#listeners]) listener(reason);
     };
     if (connection.lost.aborted) lost();

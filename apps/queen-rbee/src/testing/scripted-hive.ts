@@ -48,6 +48,8 @@ export class ScriptedHive {
   readonly spawned: SpawnRequest[] = [];
   readonly correlationIds: string[] = [];
   version = VERSION;
+  /** Takes the event stream's request and never answers it. */
+  mute = false;
   /** Builds the worker of the next spawn. */
   makeWorker: () => ScriptedWorker = () => new ScriptedWorker();
   /** What happens between the spawn's answer and the end of its event stream. */
@@ -157,6 +159,7 @@ export class ScriptedHive {
     return {
       health: async () => ({ status: 'alive', version: this.version, api_version: 'v1', pid: process.pid }),
       events: async (call, stream) => {
+        if (this.mute) await orAborted(new Promise(() => undefined), call.signal);
         stream.send({ type: 'snapshot', version: this.version, workers: workers(), models: [], backends, resources });
         await this.#untilGone(call, stream);
       },

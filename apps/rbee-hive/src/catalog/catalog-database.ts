@@ -3,7 +3,10 @@ import { SqliteFile } from '@rbee/database';
 import { MIGRATIONS } from './migrations.js';
 import type { CatalogSchema } from './schema.js';
 
-/** The file of the model catalog. While it cannot be used, every use throws CATALOG_UNAVAILABLE and the hive keeps running. */
+/**
+ * The file of the model catalog. While it cannot be used, every use throws CATALOG_UNAVAILABLE and the hive keeps
+ * running.
+ */
 export class CatalogDatabase extends SqliteFile<CatalogSchema> {
   constructor(file: string, clock: Clock) {
     super({

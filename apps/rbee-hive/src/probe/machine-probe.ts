@@ -41,7 +41,10 @@ export class MachineProbe {
     return this.running;
   }
 
-  /** As `snapshot`, but backends and devices are those of the probe before: only memory and disk are read, which is quick. */
+  /**
+   * As `snapshot`, but backends and devices are those of the probe before: only memory and disk are read, which is
+   * quick.
+   */
   async quickSnapshot(): Promise<ProbeSnapshot> {
     if (this.latest === undefined) return this.snapshot();
     const [ram, disk] = await Promise.all([this.readMemory(), readDisk(this.options.modelsDir)]);

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import type { Clock } from '@rbee/daemon-kit';
 
 /**
- * Makes a new catalog in `folder`, then opens a copy of the one there is, which brings it to the schema of this release.
- * Throws when SQLite cannot be loaded, the catalog is damaged, or a migration fails.
+ * Makes a new catalog in `folder`, then opens a copy of the one there is, which brings it to the schema of this
+ * release. Throws when SQLite cannot be loaded, the catalog is damaged, or a migration fails.
  */
 export async function checkCatalog(catalogDb: string, folder: string, clock: Clock): Promise<string> {
   await countModels(join(folder, 'new.db'), clock);

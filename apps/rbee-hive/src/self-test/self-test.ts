@@ -30,9 +30,9 @@ export interface SelfTestParts {
 }
 
 /**
- * Finds out whether an installation can run on this machine: with this Node.js, with the catalog there is, with the engine
- * it brings. Nothing of the user's is changed, and no temporary file stays. Throws INSTALL_FAILED when there is no room
- * for one.
+ * Finds out whether an installation can run on this machine: with this Node.js, with the catalog there is, with the
+ * engine it brings. Nothing of the user's is changed, and no temporary file stays. Throws INSTALL_FAILED when there is
+ * no room for one.
  */
 export async function runSelfTest(environment: Environment, parts: SelfTestParts): Promise<SelfTestReport> {
   const { installation, catalogDb } = parts;
@@ -51,7 +51,10 @@ export async function runSelfTest(environment: Environment, parts: SelfTestParts
   }
 }
 
-/** A folder in which there is room for what the checks write: without it they would fail in ways that say something else. */
+/**
+ * A folder in which there is room for what the checks write: without it they would fail in ways that say something
+ * else.
+ */
 async function makeFolder(parent: string): Promise<string> {
   let folder: string | undefined;
   try {

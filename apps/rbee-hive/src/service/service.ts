@@ -14,7 +14,10 @@ export interface ServicePlan {
 
 /** The system's way to run a program for a user from the start of the machine on. */
 export interface ServiceManager {
-  /** Puts the service in place and starts it; resolves with the file that describes it. Throws INSTALL_FAILED and leaves nothing. */
+  /**
+   * Puts the service in place and starts it; resolves with the file that describes it. Throws INSTALL_FAILED and
+   * leaves nothing.
+   */
   install(plan: ServicePlan): Promise<string>;
   /** Ends the service and removes it; false when there was none. */
   remove(): Promise<boolean>;

@@ -26,15 +26,17 @@ WantedBy=default.target
 `;
 }
 
-/** A program whose path has quotes or backslashes is refused by systemd, in every notation: the shell starts it then. */
+/**
+ * A program whose path has quotes or backslashes is refused by systemd, in every notation: the shell starts it then.
+ */
 function renderCommand([program = '', ...args]: readonly string[]): string {
   if (/[\\"']/.test(program)) return renderCommand(['/bin/sh', '-c', 'exec "$0" "$@"', program, ...args]);
   return [quote(program), ...args.map((arg) => quote(arg).replaceAll('$', '$$$$'))].join(' ');
 }
 
 /**
- * One word of a unit file (systemd.syntax(7), systemd.service(5)): a percent sign begins a specifier everywhere. A dollar
- * sign names a variable in arguments, but not in the program nor in an assignment.
+ * One word of a unit file (systemd.syntax(7), systemd.service(5)): a percent sign begins a specifier everywhere. A
+ * dollar sign names a variable in arguments, but not in the program nor in an assignment.
  */
 function quote(text: string): string {
   return `"${text.replace(/[\\"]/g, '\\$&').replaceAll('%', '%%')}"`;

@@ -3,7 +3,10 @@ import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { makeStateFolder, readSecretFile, Secret, writeSecretFile } from '@rbee/daemon-kit';
 
-/** Makes the key file of this machine's hive where there is none. Throws CONFIG_INVALID when one is there that cannot be used. */
+/**
+ * Makes the key file of this machine's hive where there is none. Throws CONFIG_INVALID when one is there that cannot
+ * be used.
+ */
 export function ensureTokenFile(path: string): void {
   makeStateFolder(dirname(path));
   if (!existsSync(path)) {

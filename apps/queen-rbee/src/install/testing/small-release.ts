@@ -3,8 +3,8 @@ import { dirname, join } from 'node:path';
 import { VERSION } from '@rbee/protocol';
 
 /**
- * A launcher that knows the commands an installation runs; `service` writes its arguments to a file. A release with a file `broken` fails its self-test, and one
- * with a file `slow` takes until it is killed.
+ * A launcher that knows the commands an installation runs; `service` writes its arguments to a file. A release with a
+ * file `broken` fails its self-test, and one with a file `slow` takes until it is killed.
  */
 const LAUNCHER = `
 import { existsSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
