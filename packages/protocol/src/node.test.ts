@@ -352,9 +352,11 @@ it.each([
     install_path: '~/rbee',
     node_path: '/usr/bin/node',
     hive_port: 9200,
-  }).map(
-    ([field, value]): [string, object, string] => [`${field} of a hive without SSH`, { ...atHive, [field]: value }, field],
-  ),
+  }).map(([field, value]): [string, object, string] => [
+    `${field} of a hive without SSH`,
+    { ...atHive, [field]: value },
+    field,
+  ]),
   ['no name', { ssh_host: 'a' }, 'node_name'],
   ['the name of the machine of the queen', { ...overSsh, node_name: 'localhost' }, 'node_name'],
 ])('refuses to add a node with %s', (_what, body, field) => {

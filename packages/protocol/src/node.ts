@@ -41,7 +41,9 @@ function pathField(message: string, pattern: RegExp) {
     .string()
     .superRefine(
       rejectWith('INVALID_PATH', message, (text) =>
-        text.length > 1024 ? 'too_long' : (findControlCharacter(text) ?? (pattern.test(text) ? undefined : 'not_absolute')),
+        text.length > 1024
+          ? 'too_long'
+          : (findControlCharacter(text) ?? (pattern.test(text) ? undefined : 'not_absolute')),
       ),
     );
 }
@@ -56,36 +58,38 @@ const sshUserSchema = patternField('must be a user name', /^(?!-)[A-Za-z0-9_.@-]
 const sshPortSchema = z.number().int().min(1).max(65535);
 const queenPathSchema = pathField('must be an absolute path on the machine of the queen', /^\//);
 const remotePathSchema = pathField('must be an absolute path on the node, or begin with ~/', /^(\/|~\/|~$)/);
-const gitUrlSchema = z
-  .string()
-  .superRefine(
-    rejectWith('INVALID_REQUEST', 'must be a git address: https://, ssh://, git://, file://, user@host:path or a path', (text) => {
+const gitUrlSchema = z.string().superRefine(
+  rejectWith(
+    'INVALID_REQUEST',
+    'must be a git address: https://, ssh://, git://, file://, user@host:path or a path',
+    (text) => {
       if (text.length > 1024) return 'too_long';
       const control = findControlCharacter(text);
       if (control) return control;
       // `ext::` and its like run commands; a leading dash would be an option.
       if (/\s/.test(text) || text.includes('::')) return 'special_characters';
-      return /^((https?|ssh|git|file):\/\/[^-]|[A-Za-z0-9_.][A-Za-z0-9_.-]*@[A-Za-z0-9_.][A-Za-z0-9_.-]*:[^-]|\/)/.test(text)
+      return /^((https?|ssh|git|file):\/\/[^-]|[A-Za-z0-9_.][A-Za-z0-9_.-]*@[A-Za-z0-9_.][A-Za-z0-9_.-]*:[^-]|\/)/.test(
+        text,
+      )
         ? undefined
         : 'special_characters';
-    }),
-  );
+    },
+  ),
+);
 /** What git accepts as the name of a branch (git-check-ref-format), without the rarer characters. */
 const gitBranchSchema = patternField(
   'must be the name of a branch',
   /^(?![-/.])(?!.*(\.\.|\/\/|@\{|\/\.|\.lock(\/|$)))[\w./+@-]+(?<![/.])$/,
   200,
 );
-const hiveUrlSchema = z
-  .string()
-  .superRefine(
-    rejectWith('INVALID_REQUEST', 'must be an http:// address such as http://192.168.1.20:9200', (text) => {
-      if (text.length > 256) return 'too_long';
-      return /^http:\/\/([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?\/?$/.test(text) && URL.canParse(text)
-        ? undefined
-        : (findHostileText(text) ?? 'special_characters');
-    }),
-  );
+const hiveUrlSchema = z.string().superRefine(
+  rejectWith('INVALID_REQUEST', 'must be an http:// address such as http://192.168.1.20:9200', (text) => {
+    if (text.length > 256) return 'too_long';
+    return /^http:\/\/([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?\/?$/.test(text) && URL.canParse(text)
+      ? undefined
+      : (findHostileText(text) ?? 'special_characters');
+  }),
+);
 
 /** Fingerprint of a host key as `ssh-keygen -l` prints it. */
 const fingerprintSchema = patternField('must be a fingerprint such as SHA256:…', /^SHA256:[A-Za-z0-9+/]{43}$/, 50);

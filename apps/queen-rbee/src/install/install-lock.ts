@@ -34,8 +34,8 @@ members() {
 
 /**
  * Holds the lock of an install path ("$1") as long as it runs, and cleans up when it ends, however that happens: it
- * also ends
- * when its output goes nowhere, that is when the connection to the queen has broken. While it runs, a folder has
+ * also ends when its output goes nowhere, that is when the connection to the queen has broken. While it runs, a folder
+ * has
  * pid       its process id
  * identity  its identity
  * step      process id and identity of the step that runs now, whose processes all end with the holder

@@ -45,10 +45,10 @@ if [ -n "$4" ]; then
   sync
 fi
 "$2" "$target/apps/rbee-hive/bin/rbee-hive.js" release activate --root "$1" --release "$3" || exit
-if [ "$(readlink "$1/current")" != "releases/$3" ]; then
-  echo "error: the program of $3 ended well and did nothing: its files are damaged" >&2
-  exit 1
-fi
+case $(readlink "$1/current") in
+  */"$3") ;;
+  *) echo "error: the program of $3 ended well and did nothing: its files are damaged" >&2; exit 1 ;;
+esac
 rm -f -- "$lock/pending" "$lock/source"
 rm -rf -- "$1/releases/.broken-$3"
 `;

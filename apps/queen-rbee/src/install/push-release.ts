@@ -81,7 +81,8 @@ export async function pushRelease(
   requireSpace(steps, node, place.installPath, archive.bytes + release.bytes + packages, installed.freeBytes);
 
   const incoming = `${place.installPath}/releases/.incoming-${id}`;
-  say('install_clone', `sending release ${id} to ${node}: ${megabytes(archive.bytes)} of ${megabytes(release.bytes)}`);
+  const sizes = `${megabytes(archive.bytes)}, ${megabytes(release.bytes)} unpacked`;
+  say('install_clone', `sending release ${id} to ${node} (${sizes})`);
   try {
     await upload(steps, archive, `${incoming}.tar.gz`, options);
   } catch (error) {
@@ -136,6 +137,7 @@ async function explainUpload(
   });
 }
 
+/** As the progress of the upload is shown, so that both tell the same figure. */
 function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`;
+  return `${(bytes / 2 ** 20).toFixed(1)} MB`;
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { Logger, Narrate, Timeouts } from '@rbee/daemon-kit';
-import { LEAST_NODE_JS, RbeeError } from '@rbee/protocol';
+import { type Logger, type Narrate, orAborted, type Timeouts } from '@rbee/daemon-kit';
+import { isRbeeError, LEAST_NODE_JS, RbeeError } from '@rbee/protocol';
 import { findLauncher } from '../machine/find-launcher.js';
 import { inspectMachine, type MachineFacts } from '../machine/inspect-machine.js';
 import type { Machine, RunResult } from '../machine/machine.js';
@@ -56,6 +56,7 @@ export async function checkSshNode(
     tellHostKey(draft, hostKeys, narrate);
     const run = { timeoutMs: parts.timeouts.ssh_command, signal };
     const home = await echo(session, run);
+    await requireForwarding(session, draft.hivePort, signal);
     const installPath = inHome(draft.installPath, home);
     const given = draft.nodePath === undefined ? undefined : inHome(draft.nodePath, home);
     const node = await findNode(session, given, draft.knownNodePath, run);
@@ -95,6 +96,15 @@ function echoFailed({ code, stderr, stdout }: RunResult): RbeeError {
     details: { exit_status: code, last_line: lastLine },
     suggestion: 'check that this user may run commands: that it has a login shell, and the key no forced command',
   });
+}
+
+/** What forwards nothing could be installed on and never used. Whether anything listens on the port makes no difference. */
+async function requireForwarding(machine: Machine, port: number, signal: AbortSignal): Promise<void> {
+  try {
+    (await orAborted(machine.openSocket({ host: '127.0.0.1', port }), signal)).destroy();
+  } catch (error) {
+    if (isRbeeError(error) || signal.aborted) throw error;
+  }
 }
 
 function inHome(path: string, home: string): string {

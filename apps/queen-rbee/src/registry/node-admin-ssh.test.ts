@@ -112,6 +112,20 @@ it('saves nothing when the machine shows another host key than the named one', a
   await expect(registry.list()).resolves.toEqual([]);
 });
 
+it('saves nothing when the machine forwards no connections', async () => {
+  const closed = await startSshServer({ home: join(folder, 'closed'), options: ['AllowTcpForwarding=no'] });
+  try {
+    const body = { ...request(), ssh_port: closed.port, ssh_key_path: closed.keyPath };
+    await expect(admin.add(body, narrate, signal)).rejects.toMatchObject({
+      code: 'SSH_FORWARDING_DENIED',
+      suggestion: expect.stringContaining('AllowTcpForwarding yes'),
+    });
+    await expect(registry.list()).resolves.toEqual([]);
+  } finally {
+    await closed.stop();
+  }
+});
+
 it('saves nothing when the key is refused, or missing', async () => {
   const stranger = join(folder, 'stranger');
   makeKey(stranger);

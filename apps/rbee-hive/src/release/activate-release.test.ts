@@ -190,6 +190,9 @@ describe('the activation of a release', () => {
     );
     mkdirSync(join(root, 'backups'));
     writeFileSync(join(root, 'backups', 'mine.db'), '');
+    // Left by one that was killed, and by one that is under way.
+    writeFileSync(join(root, 'backups', 'models-20291231T220000000Z.db.new'), '');
+    writeFileSync(join(root, 'backups', 'models-20300101T000000500Z.db.new-journal'), '');
     for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) {
       makeRelease(id);
       await activate(id);
@@ -197,12 +200,13 @@ describe('the activation of a release', () => {
     }
     await database.close();
     const [newest = '', ...others] = backups()
-      .filter((name) => name !== 'mine.db')
+      .filter((name) => name !== 'mine.db' && !name.includes('.new'))
       .sort()
       .reverse();
     expect(newest).toBe('models-20300101T000006000Z.db');
     expect(others).toHaveLength(4);
     expect(backups()).toContain('mine.db');
+    expect(backups().filter((name) => name.includes('.new'))).toEqual(['models-20300101T000000500Z.db.new-journal']);
     const path = join(root, 'backups', newest);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     const copy = new Database(path, { readonly: true });

@@ -19,9 +19,9 @@ export function renderNode(node: NodeRow): string[] {
   ];
 }
 
-/** Of a node that has not answered yet, only how it was before is known. */
+/** Of a node that has not answered yet, an earlier contact says nothing about the present. */
 function renderStatus({ status, live }: NodeRow): string {
-  return live?.status === 'unknown' && status !== 'unknown' ? `unknown (${status} before)` : status;
+  return live?.status === 'unknown' && status === 'reachable' ? 'unknown (reachable before)' : status;
 }
 
 function sshFacts(node: NodeRow): [string, string | undefined][] {
