@@ -25,6 +25,7 @@ export function makeBrokenRepository(folder: string, lastLine: string): string {
     'pnpm-workspace.yaml': 'packages: []\npmOnFail: ignore\n',
     'pnpm-lock.yaml':
       "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {}\n",
+    'apps/rbee-hive/package.json': '{}\n',
     // The engine for this machine, which an installation would fetch.
     'apps/llm-worker/node_modules/node-llama-cpp/package.json': '{"version": "0.0.0"}\n',
     [`apps/llm-worker/node_modules/@node-llama-cpp/linux-${process.arch}/package.json`]: '{}\n',

@@ -42,6 +42,10 @@ mkdir -- "$4" || exit 1
 (cd -- "$2" && git archive --format=tar --output="$4.tar" "$3") || exit 1
 tar -xof - -C "$4" <"$4.tar" || exit 1
 rm -f -- "$4.tar"
+if [ ! -f "$4/apps/rbee-hive/package.json" ] || [ ! -f "$4/scripts/build.mjs" ]; then
+  echo 'this repository is not one of rbee: it has no apps/rbee-hive' >&2
+  exit 65
+fi
 `;
 
 const BUILD = `
@@ -86,7 +90,7 @@ export async function buildFromGit(
   requireSpace(steps, node, installPath, BUILD_BYTES, installed.freeBytes);
   const incoming = `${installPath}/releases/.incoming-${id}`;
   say('install_clone', `checking out ${commit.slice(0, 12)} of ${branch} on ${node}`);
-  await steps.run('checkout', asStep(EXPORT), [installPath, repository, commit, incoming]);
+  await checkOut(steps, node, [installPath, repository, commit, incoming]);
   say('install_build', `installing packages on ${node}`);
   await installPackages(steps, place, incoming, { platform, production: false });
   say('install_build', `building ${id} on ${node}`);
@@ -94,6 +98,17 @@ export async function buildFromGit(
   say('install_build', `checking ${id} on ${node}`);
   await activateRelease(steps, place, id, incoming);
   return { release: id, unchanged: false };
+}
+
+async function checkOut(steps: Steps, node: string, args: readonly string[]): Promise<void> {
+  try {
+    await steps.run('checkout', asStep(EXPORT), args);
+  } catch (error) {
+    if ((error as { details?: { exit_code?: number } }).details?.exit_code !== 65) throw error;
+    throw steps.failed('checkout', ['this repository is not one of rbee: it has no apps/rbee-hive'], 65, {
+      suggestion: `name the right one: rbee-keeper setup update-node --name ${node} --git-repo URL`,
+    });
+  }
 }
 
 async function fetchCommit(steps: Steps, args: readonly string[]): Promise<string> {

@@ -1,6 +1,7 @@
 import type { Clock } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError } from '@rbee/protocol';
 import type { Machine } from '../machine/machine.js';
+import { isDiskFull } from './install-step.js';
 
 /** Longer than any installation; its steps have limits of their own. */
 const LONGEST_MS = 86_400_000;
@@ -236,6 +237,14 @@ function busy(node: string, installPath: string, lines: readonly string[]): Rbee
 }
 
 function notWritable(node: string, installPath: string, lines: readonly string[]): RbeeError {
+  // A shell says no more of a full disk than that it could not write.
+  const full = lines.some((line) => isDiskFull(line) || /I\/O error|write error/i.test(line));
+  if (full) {
+    return new RbeeError('INSTALL_FAILED', `installing rbee on ${node} failed (lock): the disk of the node is full`, {
+      details: { node, step: 'lock', last_output: lines, install_path: installPath },
+      suggestion: `free some space on ${node} (df -h shows how much there is), then try again`,
+    });
+  }
   return new RbeeError(
     'INSTALL_FAILED',
     `the folder ${installPath} on ${node} cannot be used: ${lines.at(-1) ?? 'no reason given'}`,

@@ -82,7 +82,7 @@ export class Steps {
   /** The error of a step, told by the most telling of its last lines. */
   failed(step: string, lines: readonly string[], code?: number | null, more: Failure = {}): RbeeError {
     const { node } = this.#options;
-    const full = lines.some((line) => DISK_FULL.test(line));
+    const full = lines.some(isDiskFull);
     const why = full ? 'the disk of the node is full' : (findTelling(lines) ?? `exit code ${code}`);
     return new RbeeError('INSTALL_FAILED', `installing rbee on ${node} failed (${step}): ${why}`, {
       details: {
@@ -106,6 +106,11 @@ export class Steps {
     // What the node says of a file that cannot be written, or that a command took too long.
     return this.failed(step, [...lines, redact(error.message)], undefined, { details: { cause: error.details } });
   }
+}
+
+/** Whether a program says that it could not write because the disk is full. */
+export function isDiskFull(line: string): boolean {
+  return DISK_FULL.test(line);
 }
 
 /** The line that says best what went wrong, without the name of the program that says it. */

@@ -201,7 +201,12 @@ describe('a repository', () => {
     // A git that was killed leaves a lock; and what was there stays when a project cannot be built.
     writeFiles(join(installPath, 'source/.git'), { 'shallow.lock': '', 'refs/rbee/broken.lock': '' });
     const broken = join(folder, 'broken');
-    writeFiles(broken, { 'package.json': '{"packageManager":"pnpm@12.21.0"}', 'pnpm-lock.yaml': 'nonsense: [' });
+    writeFiles(broken, {
+      'package.json': '{"packageManager":"pnpm@12.21.0"}',
+      'pnpm-lock.yaml': 'nonsense: [',
+      'apps/rbee-hive/package.json': '{}',
+      'scripts/build.mjs': '',
+    });
     commitAll(broken, 'broken');
     const error = await failureOf(install({ node: { ...node, gitBranch: 'broken' } }));
     expect(error).toMatchObject({ code: 'INSTALL_FAILED', details: { step: 'packages' } });
@@ -209,6 +214,21 @@ describe('a repository', () => {
     expect(releasesAt(installPath)).toEqual([`git-${commit}`]);
     expect(readdirSync(installPath).sort()).toEqual(['current', 'releases', 'source']);
   }, 80_000);
+
+  it('of something else is refused before anything of it runs', async () => {
+    const installPath = join(home, 'something else');
+    const other = join(folder, 'other');
+    writeFiles(other, { 'package.json': '{"name":"other","scripts":{"preinstall":"touch pwned"}}' });
+    commitAll(other, 'other');
+    const node = { installPath, gitRepoUrl: `file://${repository}`, gitBranch: 'other' };
+    expect(await failureOf(install({ node }))).toMatchObject({
+      code: 'INSTALL_FAILED',
+      message: expect.stringContaining('not one of rbee'),
+      details: { step: 'checkout' },
+      suggestion: expect.stringContaining('setup update-node --name workstation --git-repo'),
+    });
+    expect(existsSync(installPath)).toBe(false);
+  });
 
   it('that cannot be fetched is told in the words of git', async () => {
     const installPath = join(home, 'not fetched');

@@ -378,6 +378,29 @@ describe('a node without space', () => {
     expect(existsSync(installPath)).toBe(false);
   });
 
+  it('that is full before anything begins is not taken for a folder that may not be written', async () => {
+    const small = join(folder, 'home', 'small');
+    mkdirSync(small);
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'rbee-test', small]).status !== 0) {
+      process.stderr.write('skipped: mounting is not allowed here\n');
+      return;
+    }
+    try {
+      installPath = join(small, 'rbee');
+      mkdirSync(join(installPath, 'releases'), { recursive: true });
+      spawnSync('dd', ['if=/dev/zero', `of=${join(small, 'full')}`, 'bs=4k'], { stdio: 'ignore' });
+      const error = await failureOf(install(makeSmallRoot(join(folder, 'root')), { node: { installPath } }));
+      expect(error).toMatchObject({
+        code: 'INSTALL_FAILED',
+        message: 'installing rbee on workstation failed (lock): the disk of the node is full',
+        suggestion: expect.stringContaining('df -h'),
+      });
+      expect(readdirSync(installPath)).toEqual(['releases']);
+    } finally {
+      execFileSync('umount', [small]);
+    }
+  });
+
   it('that fills up meanwhile fails and keeps nothing of it', async () => {
     const small = join(folder, 'home', 'small');
     mkdirSync(small);

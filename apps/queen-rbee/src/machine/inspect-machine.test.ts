@@ -216,7 +216,7 @@ describe('nodeMissing', () => {
     const rejected = [{ path: '/usr/bin/node', version: '18.19.0' }];
     expect(nodeMissing('HIVE_NOT_INSTALLED', 'gpu-box', { rejected, os: 'linux' })).toMatchObject({
       code: 'HIVE_NOT_INSTALLED',
-      message: 'no Node.js on gpu-box is 20.19 or newer: found /usr/bin/node (18.19.0)',
+      message: 'no Node.js on gpu-box is 20.19 or newer: looked at /usr/bin/node (18.19.0)',
       suggestion: expect.stringContaining('setup update-node --name gpu-box --node-path PATH'),
     });
     expect(nodeMissing('INSTALL_FAILED', 'mac', { rejected: [], os: 'darwin' })).toMatchObject({

@@ -11,10 +11,15 @@ export function nodeMissing(
   const what =
     found.length === 0
       ? `Node.js was not found on ${node}: ${LEAST_NODE_JS} or newer is needed`
-      : `no Node.js on ${node} is ${LEAST_NODE_JS} or newer: found ${found.join(', ')}`;
+      : `no Node.js on ${node} is ${LEAST_NODE_JS} or newer: looked at ${found.join(', ')}`;
   const how = os === 'darwin' ? 'brew install node' : 'https://nodejs.org/en/download';
   return new RbeeError(code, what, {
-    details: { node, needed: `>=${LEAST_NODE_JS}`, found: rejected.map(({ path, version }) => ({ path, version })) },
+    details: {
+      node,
+      ...(code === 'INSTALL_FAILED' ? { step: 'node', last_output: [] } : {}),
+      needed: `>=${LEAST_NODE_JS}`,
+      found: rejected.map(({ path, version }) => ({ path, version })),
+    },
     suggestion: `install Node.js there (${how}), or name it: rbee-keeper setup update-node --name ${node} --node-path PATH`,
   });
 }

@@ -151,7 +151,7 @@ export class LiveNode {
       status,
       hive,
       reason,
-      version: this.#version,
+      version: hive === 'running' ? this.#version : undefined,
       pid: this.#pid,
       owned: link.ownsHive,
       url: link.hive.transport.peer.url,

@@ -174,15 +174,15 @@ describe('a change', () => {
 });
 
 it.each([
-  ['update', () => registry.update('nobody', { status: 'reachable' })],
-  ['remove', () => registry.remove('nobody')],
-  ['require', () => registry.require('nobody')],
-])('says which nodes there are when %s is asked for an unknown one', async (_what, ask) => {
+  ['update', 'setup add-node', () => registry.update('nobody', { status: 'reachable' })],
+  ['remove', 'setup list-nodes', () => registry.remove('nobody')],
+  ['require', 'setup add-node', () => registry.require('nobody')],
+])('says which nodes there are when %s is asked for an unknown one', async (_what, command, ask) => {
   await registry.add(workstation);
   await expect(ask()).rejects.toMatchObject({
     code: 'NODE_NOT_FOUND',
     details: { node: 'nobody', known: ['localhost', 'workstation'] },
-    suggestion: expect.stringContaining('rbee-keeper setup add-node'),
+    suggestion: expect.stringContaining(`rbee-keeper ${command}`),
   });
   expect(await registry.list()).toEqual([workstation]);
 });

@@ -85,7 +85,13 @@ export class NodeRegistry {
     const { numDeletedRows } = await this.#use((db) =>
       db.deleteFrom('beehives').where('node_name', '=', name).executeTakeFirst(),
     );
-    if (numDeletedRows === 0n) throw await this.#notFound(name);
+    if (numDeletedRows === 0n) {
+      const { message, details } = await this.#notFound(name);
+      throw new RbeeError('NODE_NOT_FOUND', message, {
+        details,
+        suggestion: 'see which nodes there are: rbee-keeper setup list-nodes',
+      });
+    }
     this.#options.log.info({ node: name }, `node ${name} was removed`);
   }
 

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
+import { basename } from 'node:path';
 import { RbeeError } from '@rbee/protocol';
 import type { AnyAuthMethod, BaseAgent, ParsedKey, PublicKeyEntry } from 'ssh2';
 import { publicPart } from './key-file.js';
@@ -45,7 +46,8 @@ export async function gatherCredentials(destination: Destination): Promise<Crede
   const addFile = async (path: string): Promise<string | undefined> => {
     const found = await readKey(path, user, agent);
     if (typeof found === 'string') return found;
-    add(path, found.key, found.method);
+    // Where the keys of the queen's user lie is nobody else's business; a named key is known to who named it.
+    add(path === namedKey ? path : basename(path), found.key, found.method);
     return undefined;
   };
 
@@ -65,7 +67,7 @@ export async function gatherCredentials(destination: Destination): Promise<Crede
   }
   for (const path of identityFiles) {
     const problem = await addFile(path);
-    if (problem !== undefined && problem !== MISSING) notes.push(`${path} ${problem}`);
+    if (problem !== undefined && problem !== MISSING) notes.push(`${basename(path)} ${problem}`);
   }
   return { list, notes };
 }
