@@ -4,11 +4,11 @@ import type { Installer } from './install/installer.js';
 import type { RemoteSession } from './link/remote-session.js';
 import type { LiveNode } from './node/live-node.js';
 import type { Nodes } from './node/nodes.js';
-import { toBackendStatuses } from './registry/capabilities.js';
-import type { NodeAdmin } from './registry/node-admin.js';
 import type { NodeRecord } from './registry/node-record.js';
 import type { NodeRegistry } from './registry/node-registry.js';
 import { toNodeRow } from './registry/node-row.js';
+import { toBackendStatuses } from './setup/capabilities.js';
+import type { NodeAdmin } from './setup/node-admin.js';
 
 export interface NodeRouteParts {
   readonly clock: Clock;

@@ -75,7 +75,7 @@ export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
     async listWorkers(call) {
       const { node, capability } = call.query;
       const selected = nodes.select(node);
-      await nodes.look(selected);
+      await nodes.glance(selected);
       const workers = selected.flatMap((each) => each.listWorkers());
       const fits = (capabilities: string[]) =>
         capability === undefined || capabilities.some((one) => one === capability || one.startsWith(`${capability}:`));

@@ -1,9 +1,11 @@
-import { type Logger, withTimeout } from '@rbee/daemon-kit';
-import { nodeNotFound } from '../placement/place-task.js';
+import { type Logger, sleep, withTimeout } from '@rbee/daemon-kit';
+import { nodeNotFound } from '../registry/node-not-found.js';
 import type { LiveNode } from './live-node.js';
 
-/** A short patience: a list is shown, and a task placed, without what does not answer by then. */
+/** A short patience: nodes are shown, and a task placed, without what does not answer by then. */
 const LOOK_MS = 1_000;
+/** A glance is over within 200 ms, also while many nodes are met at the same time. */
+const GLANCE_MS = 100;
 
 /** The nodes that the queen knows: this machine, and those of the registry. */
 export class Nodes {
@@ -75,6 +77,14 @@ export class Nodes {
    */
   async look(nodes: readonly LiveNode[]): Promise<void> {
     await Promise.all(nodes.map((node) => (node === this.#local ? this.#lookAtLocal() : this.#meetings.get(node))));
+  }
+
+  /** A look that is over almost at once; nodes that take longer are there for the next one. */
+  async glance(nodes: readonly LiveNode[]): Promise<void> {
+    const over = new AbortController();
+    const { clock } = this.#local.link.hive;
+    const timeUp = sleep(clock, GLANCE_MS, over.signal).catch(() => undefined);
+    await Promise.race([this.look(nodes), timeUp]).finally(() => over.abort());
   }
 
   /** A hive that an operator starts on this machine is noticed when it is asked for. */

@@ -1,4 +1,5 @@
 import { RbeeError } from '@rbee/protocol';
+import { nodeNotFound } from '../registry/node-not-found.js';
 import { modelMatcher } from './same-model.js';
 import type { NodeView, Wanted, WorkerView } from './snapshot.js';
 
@@ -201,18 +202,6 @@ function findUnfitness(wanted: Wanted, node: NodeView, size: number | undefined)
   const required = size === undefined ? 0 : Math.ceil((size * 12) / (2 ** 20 * 10));
   if (available !== undefined && available < required) return `it has ${available} MB free, ${required} MB are needed`;
   return undefined;
-}
-
-/** The error for a node that is not known, with the command that adds it. */
-export function nodeNotFound(name: string, nodes: readonly { readonly name: string }[]): RbeeError {
-  return new RbeeError(
-    'NODE_NOT_FOUND',
-    `there is no node ${name}; known: ${nodes.map((node) => node.name).join(', ')}`,
-    {
-      details: { node: name, known: nodes.map((node) => node.name) },
-      suggestion: `add it: rbee-keeper setup add-node --name ${name} --ssh-host HOST --ssh-user USER`,
-    },
-  );
 }
 
 function noNodeFits(wanted: Wanted, nodes: readonly { node: string; reason: string | undefined }[]): RbeeError {

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import type { Clock, Logger } from '@rbee/daemon-kit';
 import { LOCALHOST, RbeeError } from '@rbee/protocol';
 import type { Kysely } from 'kysely';
-import { nodeNotFound } from '../placement/place-task.js';
+import { nodeNotFound } from './node-not-found.js';
 import type { NodeRecord } from './node-record.js';
 import type { RegistryDatabase } from './registry-database.js';
 import { type RegistrySchema, toBeehiveRow, toNodeRecord } from './registry-schema.js';

@@ -6,11 +6,11 @@ import {
   SSH_FIELDS,
   type UpdateNode,
 } from '@rbee/protocol';
+import type { NodeRecord } from '../registry/node-record.js';
+import { ownPort, withoutOwnHostKey } from '../registry/own-host-key.js';
 import type { HostKeys } from '../ssh/host-key.js';
 import type { SshAddress } from '../ssh/ssh-address.js';
 import type { Capabilities } from './capabilities.js';
-import type { NodeRecord } from './node-record.js';
-import { ownPort, withoutOwnHostKey } from './own-host-key.js';
 
 const DEFAULT_BRANCH = 'main';
 

@@ -4,11 +4,11 @@ import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, type Narrate, type Spoken, silentLogger, sleep, systemClock } from '@rbee/daemon-kit';
 import type { AddNode } from '@rbee/protocol';
+import { NodeRegistry } from '../registry/node-registry.js';
+import { toNodeRow } from '../registry/node-row.js';
 import { SshSession } from '../ssh/ssh-session.js';
 import { makeKey, type SshServer, startSshServer } from '../ssh/testing/ssh-server.js';
 import { NodeAdmin } from './node-admin.js';
-import { NodeRegistry } from './node-registry.js';
-import { toNodeRow } from './node-row.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'rbee-admin-ssh-'));
 const signal = new AbortController().signal;

@@ -7,14 +7,14 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, type Narrate, type Spoken, silentLogger, systemClock } from '@rbee/daemon-kit';
 import { type AddNode, RbeeError, SSH_FIELDS, VERSION } from '@rbee/protocol';
 import type { RunOptions, RunResult } from '../machine/machine.js';
+import type { NodeRecord } from '../registry/node-record.js';
+import { NodeRegistry } from '../registry/node-registry.js';
 import type { HostKeys } from '../ssh/host-key.js';
 import type { SshAddress } from '../ssh/ssh-address.js';
 import { LocalMachine } from '../ssh/testing/local-machine.js';
 import { ScriptedHive } from '../testing/scripted-hive.js';
 import type { CheckSession } from './check-ssh-node.js';
 import { NodeAdmin } from './node-admin.js';
-import type { NodeRecord } from './node-record.js';
-import { NodeRegistry } from './node-registry.js';
 
 const GITHUB = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl';
 const GITHUB_FINGERPRINT = 'SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU';

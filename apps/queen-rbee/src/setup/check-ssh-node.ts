@@ -4,12 +4,12 @@ import { isRbeeError, LEAST_NODE_JS, RbeeError } from '@rbee/protocol';
 import { findLauncher } from '../machine/find-launcher.js';
 import { inspectMachine, type MachineFacts } from '../machine/inspect-machine.js';
 import type { Machine, RunResult } from '../machine/machine.js';
+import { ownFingerprint } from '../registry/own-host-key.js';
 import type { HostKeys } from '../ssh/host-key.js';
 import type { SshAddress } from '../ssh/ssh-address.js';
 import { type Capabilities, CPU_ONLY, completeCapabilities, detectCapabilities } from './capabilities.js';
 import type { Findings } from './findings.js';
 import type { NodeDraft } from './node-draft.js';
-import { ownFingerprint } from './own-host-key.js';
 
 /** One connection to a node that may not be registered yet. */
 export interface CheckSession extends Machine {

@@ -2,13 +2,13 @@ import type { Clock, Logger, Narrate, Timeouts } from '@rbee/daemon-kit';
 import { type AddNode, LOCALHOST, type NodeAnswer, RbeeError, type UpdateNode } from '@rbee/protocol';
 import { findLauncher } from '../machine/find-launcher.js';
 import type { Machine } from '../machine/machine.js';
+import type { NodeRecord } from '../registry/node-record.js';
+import { type NodeRegistry, nodeAlreadyExists } from '../registry/node-registry.js';
+import { ownFingerprint } from '../registry/own-host-key.js';
 import { detectCapabilities } from './capabilities.js';
 import { checkDirectNode } from './check-direct-node.js';
 import { type CreateSession, checkSshNode } from './check-ssh-node.js';
 import { draftOfAddition, draftOfChange, type NodeDraft } from './node-draft.js';
-import type { NodeRecord } from './node-record.js';
-import { type NodeRegistry, nodeAlreadyExists } from './node-registry.js';
-import { ownFingerprint } from './own-host-key.js';
 import { Turns } from './turns.js';
 
 export interface NodeAdminOptions {
