@@ -158,6 +158,26 @@ describe('a kept connection that the peer closed in this moment', () => {
     expect([requests.length, sockets.size]).toEqual([4, 2]);
   });
 
+  it('is not replaced when it was closed from here: the peer may have taken the request', async () => {
+    let arrived: () => void = () => undefined;
+    const arrival = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    const { server, requests } = scriptedPeer((socket) => {
+      if (requests.length === 2) arrived();
+      else socket.write(ok('a'));
+    });
+    const transport = await start(server);
+    await textOf(await get(transport));
+    const answer = post(transport, 'body').catch((caught) => caught);
+    await arrival;
+    transport.close();
+    expect(await answer).toMatchObject({ code: 'CONNECTION_TIMEOUT', details: { cause: 'ECONNRESET' } });
+    // It is as good as new for the next one.
+    await textOf(await get(transport));
+    expect(requests.map((request) => request.slice(0, 4))).toEqual(['GET ', 'POST', 'GET ']);
+  });
+
   it('is not replaced when the answer has begun: nothing is done twice', async () => {
     const { server, requests, sockets } = scriptedPeer((socket) => {
       if (requests.length !== 2) socket.write(ok('a'));

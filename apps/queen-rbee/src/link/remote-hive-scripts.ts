@@ -19,18 +19,32 @@ key=$(cat "$file") || exit
 printf '\nrbee-key:%s\n' "$key"
 `;
 
-/** Runs "$2" and what follows in the folder "$1" with the node's key, after telling how long the hive's output file is. */
+/**
+ * Runs "$3" and what follows in the folder "$2" with the node's key, after telling how long the hive's output file is. What
+ * it answers is kept under the name "$1" until it was told.
+ */
 export const LAUNCH_SCRIPT = String.raw`
 output=$HOME/.rbee/logs/rbee-hive.out.log
 export RBEE_HIVE_TOKEN_FILE="$HOME/.rbee/secrets/hive.token"
 printf '\nrbee-output-size:%s\n' "$(cat "$output" 2>/dev/null | wc -c)"
-folder=$1
-shift
+answer=$HOME/.rbee/launch.$1
+folder=$2
+shift 2
 case $folder in '~'*) folder=$HOME\${folder#'~'} ;; esac
 # What is on the PATH needs no folder of its own.
 cd "$folder" 2>/dev/null || cd || exit
-exec "$@"
+mkdir -p "$HOME/.rbee" || exit
+"$@" >"$answer"
+code=$?
+cat "$answer" && rm -f "$answer"
+exit "$code"
 `.replaceAll('\\$', '$');
+
+/** Tells what a launch of the name "$1" answered, where nobody was told yet. */
+export const ANSWER_SCRIPT = `
+answer=$HOME/.rbee/launch.$1
+[ -s "$answer" ] && echo && cat "$answer" && rm -f "$answer"
+`;
 
 /** Tells `rbee-process:running` where process "$1" runs that started at "$2", in the words of daemon-kit's readStartTime. */
 export const RUNNING_SCRIPT = String.raw`

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, identify } from '@rbee/daemon-kit';
+import { RbeeError } from '@rbee/protocol';
+import type { Machine } from '../machine/machine.js';
 import { LocalMachine } from '../ssh/testing/local-machine.js';
 import { RemoteHive } from './remote-hive.js';
 
@@ -49,7 +51,7 @@ describe('RemoteHive', () => {
   it('passes the port and the key file to the program, in the install path, and reads past what a shell prints', async () => {
     const script =
       'echo "welcome!"; echo "{broken"; printf \'{"pid":42,"start_time":"7","x":"%s|%s|%s"}\\n\' "$*" "$PWD" "$RBEE_HIVE_TOKEN_FILE" | tee out';
-    expect(await remote.launch(say(script))).toEqual({ pid: 42, startTime: '7', outputStart: 0 });
+    expect(await remote.launch(say(script), 'first')).toEqual({ pid: 42, startTime: '7', outputStart: 0 });
     const { x } = JSON.parse(readFileSync(join(home, 'out'), 'utf8'));
     expect(x).toBe(`daemon --detach --owned --port 9200|${home}|${home}/.rbee/secrets/hive.token`);
   });
@@ -60,14 +62,40 @@ describe('RemoteHive', () => {
     ['echo hello', 'HIVE_START_FAILED', 'did not start (exit code 0): hello'],
     ['exec nothing-like-this', 'HIVE_NOT_INSTALLED', 'rbee is not installed on n: '],
   ])('reports a program that does %s', async (script, code, message) => {
-    await expect(remote.launch(say(script))).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+    await expect(remote.launch(say(script), 'first')).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(message),
+    });
+  });
+
+  it('tells once what a launch answered that nobody heard', async () => {
+    const machine = new LocalMachine({ variables: { HOME: home, PATH: '/usr/bin:/bin' } });
+    const deaf: Machine = {
+      run: async (script, args, options) => {
+        // Whoever reads along has gone by the time of the answer.
+        await machine.run(`{ ${script}\n} | head -n 2`, args, options);
+        throw new RbeeError('SSH_CONNECTION_TIMEOUT', 'it broke off');
+      },
+      upload: (...args) => machine.upload(...args),
+      openSocket: (address) => machine.openSocket(address),
+    };
+    const cutOff = new RemoteHive({
+      ...{ machine: deaf, node: 'n', timeouts: DEFAULT_TIMEOUTS, hivePort: 9200, installPath: home },
+    });
+    const script = `sleep 0.1; printf '{"pid":42,"start_time":"7"}\\n'`;
+    await expect(cutOff.launch(say(script), 'first')).rejects.toMatchObject({ code: 'SSH_CONNECTION_TIMEOUT' });
+    expect(await remote.answerOf('second')).toBeUndefined();
+    expect(await remote.answerOf('first')).toEqual({ pid: 42, startTime: '7' });
+    expect(await remote.answerOf('first')).toBeUndefined();
+    await remote.launch(say(script), 'third');
+    expect(readdirSync(join(home, '.rbee'))).toEqual([]);
   });
 
   it('shows only what the hive wrote since it was started', async () => {
     const log = join(home, '.rbee', 'logs', 'rbee-hive.out.log');
     mkdirSync(join(home, '.rbee', 'logs'), { recursive: true });
     writeFileSync(log, 'of an earlier hive\n');
-    const hive = await remote.launch(say(`printf '{"pid":42,"start_time":"7"}\\n'`));
+    const hive = await remote.launch(say(`printf '{"pid":42,"start_time":"7"}\\n'`), 'first');
     expect(await remote.lastLines(hive)).toEqual([]);
     appendFileSync(log, `${Array.from({ length: 50 }, (_, line) => `line ${line}`).join('\n')}\n\napi_key=abc\n`);
     const lines = await remote.lastLines(hive);

@@ -4,7 +4,7 @@ import { RbeeError } from '@rbee/protocol';
 import type { Machine, RunResult } from '../machine/machine.js';
 import type { OwnedHive } from '../registry/node-record.js';
 import { hiveStartFailed } from './hive-start-error.js';
-import { KEY_SCRIPT, LAUNCH_SCRIPT, OUTPUT_SCRIPT, RUNNING_SCRIPT } from './remote-hive-scripts.js';
+import { ANSWER_SCRIPT, KEY_SCRIPT, LAUNCH_SCRIPT, OUTPUT_SCRIPT, RUNNING_SCRIPT } from './remote-hive-scripts.js';
 
 const LAST_LINES = 10;
 /** How long `rbee-hive stop` may go on after its grace: it waits for a process that it killed. */
@@ -49,22 +49,28 @@ export class RemoteHive {
   }
 
   /**
-   * Starts a hive that goes on without the connection. Throws HIVE_NOT_INSTALLED when its program cannot be run, and
-   * HIVE_START_FAILED with what it said when it did not start.
+   * Starts a hive that goes on without the connection. `name` is for `answerOf`, when the connection breaks before the
+   * answer. Throws HIVE_NOT_INSTALLED when its program cannot be run, and HIVE_START_FAILED with what it said when it did
+   * not start.
    */
-  async launch(launcher: readonly string[]): Promise<LaunchedHive> {
+  async launch(launcher: readonly string[], name: string): Promise<LaunchedHive> {
     const { node, installPath, hivePort: port } = this.#options;
     const command = [...launcher, 'daemon', '--detach', '--owned', '--port', String(port)];
-    const result = await this.#run(LAUNCH_SCRIPT, [installPath, ...command]);
+    const result = await this.#run(LAUNCH_SCRIPT, [name, installPath, ...command]);
     // What the shell answers for a program that is missing or must not be run.
     if (result.code === 127 || result.code === 126) throw hiveNotInstalled(node, lastOf(linesOf(result.stderr)));
-    const { pid, start_time: startTime } = readJsonLine(result.stdout);
-    if (result.code !== 0 || typeof pid !== 'number' || typeof startTime !== 'string') {
+    const hive = readProcess(result);
+    if (result.code !== 0 || !hive) {
       const lastLines = linesOf(`${result.stdout}\n${result.stderr}`).filter((line) => !line.startsWith('rbee-'));
       throw hiveStartFailed({ node, port, why: `did not start (exit code ${result.code})`, lastLines });
     }
     const outputStart = Number(/rbee-output-size:\s*(\d+)/.exec(result.stdout)?.[1] ?? 0);
-    return { pid, startTime, outputStart };
+    return { ...hive, outputStart };
+  }
+
+  /** The process of a launch whose answer got lost; `undefined` as long as there is none. It is told once. */
+  async answerOf(name: string, signal?: AbortSignal): Promise<OwnedHive | undefined> {
+    return readProcess(await this.#run(ANSWER_SCRIPT, [name], { signal }));
   }
 
   /** Whether exactly this process still runs. */
@@ -114,6 +120,11 @@ export function hiveNotInstalled(node: string, reason = 'rbee-hive: command not 
     details: { node, reason },
     suggestion: `install it: rbee-keeper setup install --node ${node}`,
   });
+}
+
+function readProcess({ stdout }: RunResult): OwnedHive | undefined {
+  const { pid, start_time: startTime } = readJsonLine(stdout);
+  return typeof pid === 'number' && typeof startTime === 'string' ? { pid, startTime } : undefined;
 }
 
 function readKeyLine({ stdout }: RunResult): Secret | undefined {

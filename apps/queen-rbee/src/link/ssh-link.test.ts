@@ -105,6 +105,32 @@ describe('SshLink', () => {
     expect(await link.findHive()).toMatchObject({ pid });
   });
 
+  it('owns the hive whose start was cut off before its answer', async () => {
+    node.installTinyHive('healthy');
+    const link = node.link();
+    const starting = link.startHive(node.narrate);
+    starting.catch(() => undefined);
+    await node.cutOffStart();
+    await expect(starting).rejects.toMatchObject({ code: 'SSH_CONNECTION_TIMEOUT' });
+    const [pid] = node.started;
+    while (!(await link.findHive())) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(link.ownsHive).toBe(true);
+    expect(node.owned).toEqual([{ pid, startTime: expect.any(String) }]);
+    expect(await link.stopHive(node.narrate)).toBe(true);
+    expect(node.running).toEqual([]);
+  });
+
+  it('ends such a hive also when nobody asked for it since', async () => {
+    node.installTinyHive('healthy');
+    const link = node.link();
+    const starting = link.startHive(node.narrate);
+    starting.catch(() => undefined);
+    await node.cutOffStart();
+    await expect(starting).rejects.toMatchObject({ code: 'SSH_CONNECTION_TIMEOUT' });
+    expect(await link.stopHive(node.narrate)).toBe(true);
+    expect(node.running).toEqual([]);
+  });
+
   it('still owns its hive after the queen was started again', async () => {
     node.installTinyHive('healthy');
     const { pid } = await node.link().startHive(node.narrate);
@@ -281,7 +307,7 @@ describe('SshLink', () => {
     const link = node.link({ nodePath: old, nodeCandidates: [] });
     await expect(link.startHive(node.narrate)).rejects.toMatchObject({
       code: 'HIVE_NOT_INSTALLED',
-      message: `no Node.js on gpu-box is 20.19 or newer: found ${old} (18.19.0)`,
+      message: `no Node.js on gpu-box is 20.19 or newer: looked at ${old} (18.19.0)`,
     });
   });
 

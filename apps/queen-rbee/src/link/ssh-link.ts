@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   type Clock,
   formatDuration,
@@ -58,6 +59,8 @@ export class SshLink implements Link {
   /** Whether the owned hive has answered, or was started, since this queen runs. */
   #ownedWasMet = false;
   #launcher: readonly string[] | undefined;
+  /** Names of the launches whose answers got lost with the connection: the processes are hers all the same. */
+  readonly #unanswered = new Set<string>();
 
   constructor(options: SshLinkOptions) {
     const { node, session, clock, timeouts, hivePort, installPath } = options;
@@ -97,6 +100,7 @@ export class SshLink implements Link {
   async findHive(signal?: AbortSignal): Promise<HiveHealth | undefined> {
     await this.#session.connect(undefined, signal);
     const health = await this.#askHealth(this.#options.timeouts.hive_connect, signal);
+    if (health && !this.#owned) await this.#claimUnanswered(signal);
     if (health?.pid !== undefined && this.#owned) {
       if (health.pid === this.#owned.pid) this.#ownedWasMet = true;
       else this.#disown();
@@ -158,13 +162,14 @@ export class SshLink implements Link {
       narrate({ actor: 'queen-rbee', action: 'hive_start', target: this.node, human, ...more });
     this.#launcher = await preflightMachine({ ...rest, clock, timeouts, narrate, signal });
     const launcher = this.#launcher;
+    await this.#claimUnanswered(signal);
     await this.#endFormer(launcher);
     await this.#remote.provideKey(signal);
     this.#key.forget();
     say(`no hive answers on port ${hivePort} of ${this.node}: starting one`);
     signal.throwIfAborted();
     // Not broken off: only its answer tells which process there is to end.
-    const hive = await this.#remote.launch(launcher);
+    const hive = await this.#launch(launcher);
     log.info({ pid: hive.pid, node: this.node }, 'a hive was started');
     try {
       const health = await untilHealthy({
@@ -173,9 +178,10 @@ export class SshLink implements Link {
         isConnected: () => this.#session.connected,
       });
       if (health.pid !== undefined && health.pid !== hive.pid) {
-        // Somebody else's hive got the port first; it is used, and stays when the queen ends.
+        // Another hive got the port first; it is used, and stays when the queen ends, unless a lost launch of hers made it.
         say(`a hive answers already (pid ${health.pid}): using it`);
         await this.#remote.stop(launcher, hive, timeouts.kill);
+        await this.#claimUnanswered(signal);
         return health;
       }
       this.#own(hive);
@@ -185,6 +191,29 @@ export class SshLink implements Link {
     } catch (error) {
       await this.#giveUp(launcher, hive);
       throw error;
+    }
+  }
+
+  async #launch(launcher: readonly string[]): Promise<LaunchedHive> {
+    const name = randomUUID();
+    this.#unanswered.add(name);
+    try {
+      const hive = await this.#remote.launch(launcher, name);
+      this.#unanswered.delete(name);
+      return hive;
+    } catch (error) {
+      if (!isRbeeError(error) || !error.code.startsWith('SSH_')) this.#unanswered.delete(name);
+      throw error;
+    }
+  }
+
+  /** Owns what a launch made whose answer can be read only now. */
+  async #claimUnanswered(signal?: AbortSignal): Promise<void> {
+    for (const name of [...this.#unanswered]) {
+      const hive = await this.#remote.answerOf(name, signal);
+      if (!hive) continue;
+      this.#unanswered.delete(name);
+      this.#own(hive);
     }
   }
 
@@ -211,6 +240,7 @@ export class SshLink implements Link {
 
   async #stopOwned(narrate: Narrate): Promise<boolean> {
     const { log, timeouts } = this.#options;
+    await this.#claimLastly();
     const hive = this.#owned;
     // One that was never met since the queen was started is not worth a connection: it notices that nobody calls.
     if (!hive || !(this.#ownedWasMet || this.#session.connected)) return false;
@@ -240,6 +270,18 @@ export class SshLink implements Link {
     }
   }
 
+  /** The answer of a launch may have got lost just before the end. */
+  async #claimLastly(): Promise<void> {
+    if (this.#unanswered.size === 0) return;
+    try {
+      await this.#reconnectBriefly();
+      await this.#claimUnanswered();
+    } catch (error) {
+      if (!isRbeeError(error)) throw error;
+      this.#options.log.warn({ error, node: this.node }, 'a hive that may have been started cannot be looked for');
+    }
+  }
+
   /** One attempt: whoever shuts down does not wait for a machine that has gone. */
   async #reconnectBriefly(): Promise<void> {
     const { clock, timeouts } = this.#options;
@@ -266,7 +308,7 @@ export class SshLink implements Link {
     return this.#launcher;
   }
 
-  #own({ pid, startTime }: LaunchedHive): void {
+  #own({ pid, startTime }: OwnedHive): void {
     this.#owned = { pid, startTime };
     this.#ownedWasMet = true;
     this.#options.onOwned(this.#owned);

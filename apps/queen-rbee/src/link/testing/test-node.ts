@@ -1,13 +1,31 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { DEFAULT_TIMEOUTS, identify, type Spoken, silentLogger, systemClock, type Timeouts } from '@rbee/daemon-kit';
+import {
+  DEFAULT_TIMEOUTS,
+  identify,
+  type Spoken,
+  silentLogger,
+  sleep,
+  systemClock,
+  type Timeouts,
+} from '@rbee/daemon-kit';
 import type { OwnedHive } from '../../registry/node-record.js';
 import { findFreePort, type SshServer, startSshServer } from '../../ssh/testing/ssh-server.js';
 import { TestSessions } from '../../ssh/testing/test-session.js';
 import { SshLink, type SshLinkOptions } from '../ssh-link.js';
 
+const shortPause = () => sleep(systemClock, 5);
 const TINY_LAUNCHER = new URL('./tiny-launcher.mjs', import.meta.url).href;
 /** This repository, which is a plain checkout as a node may have one. */
 export const CHECKOUT = fileURLToPath(new URL('../../../../../', import.meta.url));
@@ -49,6 +67,19 @@ export class TestNode {
   get started(): number[] {
     const file = join(this.home, 'started');
     return existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n').map(Number) : [];
+  }
+
+  /** Breaks the connection while a hive has been started and its launcher has not said so yet. */
+  async cutOffStart(): Promise<void> {
+    const hold = join(this.home, 'hold-answer');
+    const folder = join(this.home, '.rbee');
+    const isAnswer = (name: string) => name.startsWith('launch.') && statSync(join(folder, name)).size > 0;
+    writeFileSync(hold, '');
+    while (this.started.length === 0) await shortPause();
+    // What runs on the connection goes on without it.
+    for (const pid of this.server.sessions()) process.kill(pid, 'SIGKILL');
+    rmSync(hold);
+    while (!readdirSync(folder).some(isAnswer)) await shortPause();
   }
 
   get running(): number[] {

@@ -1,6 +1,6 @@
 // The commands of rbee-hive that a queen runs on a node, over the tiny hive; the file ~/behaviour says what it does.
 import { spawn } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -30,6 +30,8 @@ if (behaviour === 'refuses') {
   const hive = spawn(process.execPath, hiveArgs, { detached: true, stdio: ['ignore', output, output] });
   hive.unref();
   writeFileSync(join(homedir(), 'started'), `${hive.pid}\n`, { flag: 'a' });
+  // A test lets it wait with its answer.
+  while (existsSync(join(homedir(), 'hold-answer'))) await delay(5);
   process.stdout.write(`${JSON.stringify({ pid: hive.pid, start_time: startTimeOf(hive.pid) })}\n`);
 } else if (command === 'stop') {
   const pid = Number(optionOf('--pid'));

@@ -1,0 +1,127 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { DEFAULT_TIMEOUTS, silentLogger, systemClock } from '@rbee/daemon-kit';
+import { isRbeeError, type RbeeError, taskRequestSchema } from '@rbee/protocol';
+import { LocalLink } from '../link/local-link.js';
+import { LiveNode } from '../node/live-node.js';
+import { Nodes } from '../node/nodes.js';
+import { brokeOff } from '../ssh/ssh-errors.js';
+import { ScriptedHive } from '../testing/scripted-hive.js';
+import { ScriptedLink } from '../testing/scripted-link.js';
+import { hang, ScriptedWorker, say } from '../testing/scripted-worker.js';
+import { Watch } from '../testing/watch.js';
+import { WorkerSlots } from '../worker/worker-slots.js';
+import { WorkerStarter } from '../worker/worker-starter.js';
+import { WorkerStarts } from '../worker/worker-starts.js';
+import { Task } from './task.js';
+import { CollectedOutput } from './task-output.js';
+import { TaskRunner } from './task-runner.js';
+
+const peer = { host: 'far.example', port: 22 };
+const closed = brokeOff('far', peer, 'CLOSED');
+const silent = brokeOff('far', peer, 'ETIMEDOUT', 3_750);
+
+describe('a task on a node whose connection is lost', () => {
+  // Whoever waits for a cancellation that nobody answers is still there when the test is over.
+  const timeouts = { ...DEFAULT_TIMEOUTS, cancel_ack: 60_000 };
+  const client = new AbortController();
+  let hive: ScriptedHive;
+  let worker: ScriptedWorker;
+  let link: ScriptedLink;
+  let nodes: Nodes;
+  let runner: TaskRunner;
+  let watch: Watch;
+
+  beforeEach(async () => {
+    hive = await new ScriptedHive().start();
+    worker = await hive.addWorker(new ScriptedWorker());
+    watch = new Watch();
+    const parts = { log: silentLogger, timeouts, variables: { RBEE_NO_JITTER: '1' } };
+    const clock = systemClock;
+    const slots: WorkerSlots = new WorkerSlots({ clock, queueLength: 4, capacityOf: () => 4 });
+    const onChange = () => {
+      slots.settle();
+      watch.touch();
+    };
+    const hiveCommand = { command: 'false', args: [], variables: {}, outputFile: '/dev/null' };
+    const local = new LocalLink({ clock, log: silentLogger, timeouts, hivePort: 1, hiveCommand });
+    nodes = new Nodes(new LiveNode({ ...parts, link: local, onChange }), silentLogger);
+    link = new ScriptedLink('ssh', 'far', hive.port);
+    nodes.add(new LiveNode({ ...parts, link, onChange }));
+    const starter = new WorkerStarter({ clock, log: silentLogger, timeouts, signal: client.signal });
+    runner = new TaskRunner({ ...parts, clock, nodes, slots, starts: new WorkerStarts(starter, 4) });
+  });
+  afterEach(async () => {
+    nodes.close();
+    await Promise.all(nodes.all().map((node) => node.link.close()));
+    await hive.stop();
+  });
+
+  /** Runs a task; resolves with its text, or with the error that ends it. */
+  async function run(onToken: () => void = () => undefined): Promise<string | RbeeError | undefined> {
+    const request = taskRequestSchema.parse({ node: 'far', prompt: 'p' });
+    const fields = { id: 'j', ticket: 1, correlationId: 'c', deadline: undefined, client: client.signal };
+    const task = new Task({ ...fields, request, clock: systemClock, log: silentLogger });
+    const output = new CollectedOutput('j');
+    const relay = output.relay.bind(output);
+    output.relay = (message, kind) => {
+      relay(message, kind);
+      if (kind === 'token') onToken();
+      return undefined;
+    };
+    try {
+      await runner.run(task, output);
+      return output.result?.text;
+    } catch (error) {
+      if (isRbeeError(error)) return error;
+      throw error;
+    } finally {
+      task.end();
+    }
+  }
+
+  it('ends at once after its first token: nobody there confirms anything any more', async () => {
+    await watch.until(() => nodes.get('far').worker(worker.id) !== undefined);
+    worker.script = hang(['a']);
+    worker.deaf = true;
+    const lose = () => {
+      link.lose(silent);
+      worker.dropConnections();
+    };
+    expect(await run(() => setImmediate(lose))).toMatchObject({
+      code: 'WORKER_CONNECTION_LOST',
+      details: { node: 'far', tokens_out: 1 },
+    });
+  });
+
+  const loseStart = async (reason: RbeeError) => {
+    const { port } = hive;
+    await hive.stop();
+    await watch.until(() => nodes.get('far').standing.hive !== 'running');
+    link.start = async () => {
+      link.start = async () => {
+        hive = new ScriptedHive();
+        await hive.addWorker(worker);
+        await hive.start(port);
+        const health = await link.findHive();
+        if (!health) throw new Error('the hive does not answer');
+        return health;
+      };
+      throw reason;
+    };
+  };
+
+  it('does not notice that it was closed while the hive was started', async () => {
+    await watch.until(() => nodes.get('far').standing.hive === 'running');
+    worker = new ScriptedWorker();
+    worker.script = say(['b']);
+    await loseStart(closed);
+    expect(await run()).toBe('b');
+  });
+
+  it('ends with the reason when it went silent while the hive was started', async () => {
+    await watch.until(() => nodes.get('far').standing.hive === 'running');
+    worker = new ScriptedWorker();
+    await loseStart(silent);
+    expect(await run()).toBe(silent);
+  });
+});
