@@ -161,5 +161,13 @@ function toHiveCommand({ settings, variables, hiveProgram }: QueenParts): HiveCo
     args: [...hiveProgram.args, 'daemon', '--port', String(settings.hivePort), '--owned', ...config],
     variables,
     outputFile: join(settings.logDir, 'rbee-hive.out.log'),
+    cleanUpArgs: ({ pid, startTime = '' }) => [
+      ...hiveProgram.args,
+      'stop',
+      '--pid',
+      String(pid),
+      '--start-time',
+      startTime,
+    ],
   };
 }

@@ -7,8 +7,10 @@ import {
   endProcess,
   isRunning,
   makeStateFolder,
+  type ProcessIdentity,
   redact,
   type StartedProcess,
+  signalProcess,
   startProcess,
 } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
@@ -22,34 +24,38 @@ export interface HiveCommand {
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** File that takes the standard output and error of the process. */
   readonly outputFile: string;
+  /** Arguments with which the program ends the workers that a killed hive left. */
+  readonly cleanUpArgs?: ((hive: ProcessIdentity) => readonly string[]) | undefined;
 }
+
+/** How long the workers of a killed hive may take to end. */
+const CLEAN_UP_MS = 10_000;
 
 /** A hive that runs as a child of this process, in a session of its own. */
 export class HiveProcess {
   readonly #process: StartedProcess;
+  readonly #command: HiveCommand;
   readonly #outputFile: string;
   readonly #outputStart: number;
   /** Settles when the process has ended and was reaped. */
   readonly exited: Promise<Exit>;
 
-  private constructor(process: StartedProcess, outputFile: string, outputStart: number) {
+  private constructor(process: StartedProcess, command: HiveCommand, outputStart: number) {
     this.#process = process;
-    this.#outputFile = outputFile;
+    this.#command = command;
+    this.#outputFile = command.outputFile;
     this.#outputStart = outputStart;
     this.exited = process.exited;
   }
 
   /** Throws HIVE_START_FAILED when the program cannot be started at all. */
-  static async start({ command, args, variables, outputFile }: HiveCommand): Promise<HiveProcess> {
-    const outputDescriptor = openOutput(outputFile);
+  static async start(hive: HiveCommand): Promise<HiveProcess> {
+    const { command, args, variables } = hive;
+    const outputDescriptor = openOutput(hive.outputFile);
     try {
       // The file also holds what earlier hives wrote; only what follows is this one's.
       const outputStart = fstatSync(outputDescriptor).size;
-      return new HiveProcess(
-        await startProcess({ command, args, variables, outputDescriptor }),
-        outputFile,
-        outputStart,
-      );
+      return new HiveProcess(await startProcess({ command, args, variables, outputDescriptor }), hive, outputStart);
     } catch (cause) {
       throw toProgramError(cause);
     } finally {
@@ -93,10 +99,27 @@ export class HiveProcess {
     return (await statfs(dirname(this.#outputFile))).bavail === 0;
   }
 
-  /** SIGTERM, then SIGKILL after `graceMs`; resolves with whether it had to be killed. */
-  end(clock: Clock, graceMs: number): Promise<{ killed: boolean }> {
-    return endProcess(this.#process, clock, graceMs);
+  /** SIGTERM, then SIGKILL after `graceMs`, which also ends its workers; resolves with whether it had to be killed. */
+  async end(clock: Clock, graceMs: number): Promise<{ killed: boolean }> {
+    const { killed } = await endProcess(this.#process, clock, graceMs);
+    if (killed) await this.#cleanUp(clock);
+    return { killed };
   }
+
+  async #cleanUp(clock: Clock): Promise<void> {
+    const { command, cleanUpArgs, variables } = this.#command;
+    if (!cleanUpArgs) return;
+    const cleaner = await startProcess({ command, args: cleanUpArgs(this.#process), variables });
+    // What it could not end is left to the next hive.
+    await endProcessAfter(cleaner, clock, CLEAN_UP_MS);
+  }
+}
+
+/** Waits for a process, which is ended when it takes longer. */
+async function endProcessAfter(started: StartedProcess, clock: Clock, limitMs: number): Promise<void> {
+  const cancel = clock.after(limitMs, () => signalProcess(started, 'SIGKILL'));
+  await started.exited;
+  cancel();
 }
 
 /** The folder may have been removed since the queen started. */

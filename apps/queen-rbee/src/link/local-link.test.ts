@@ -1,11 +1,19 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { DEFAULT_TIMEOUTS, identify, type Spoken, silentLogger, systemClock, type Timeouts } from '@rbee/daemon-kit';
+import {
+  DEFAULT_TIMEOUTS,
+  identify,
+  type ProcessIdentity,
+  type Spoken,
+  silentLogger,
+  systemClock,
+  type Timeouts,
+} from '@rbee/daemon-kit';
 import { LocalLink } from './local-link.js';
 
 const TINY_HIVE = fileURLToPath(new URL('../testing/tiny-hive.mjs', import.meta.url));
@@ -41,13 +49,18 @@ describe('LocalLink', () => {
 
   const build = (behaviour: string, timeouts: Partial<Timeouts> = {}, command = process.execPath) => {
     const outputFile = join(folder, 'rbee-hive.out.log');
+    const note = "require('node:fs').writeFileSync(process.argv[1], process.argv.slice(2).join(' '))";
+    const cleanUpArgs = ({ pid, startTime }: ProcessIdentity) => [
+      ...['-e', note, join(folder, 'cleaned-up')],
+      ...[String(pid), String(startTime)],
+    ];
     const args = [TINY_HIVE, behaviour, 'daemon', '--port', String(hivePort), '--owned'];
     const link = new LocalLink({
       clock: systemClock,
       log: silentLogger,
       timeouts: { ...DEFAULT_TIMEOUTS, ...timeouts },
       hivePort,
-      hiveCommand: { command, args, variables: process.env, outputFile },
+      hiveCommand: { command, args, variables: process.env, outputFile, cleanUpArgs },
     });
     links.push(link);
     return link;
@@ -67,6 +80,7 @@ describe('LocalLink', () => {
     expect(readFileSync(join(folder, 'rbee-hive.out.log'), 'utf8').match(/tiny hive/g)).toHaveLength(1);
     await link.stopHive(narrate);
     expect(identify(first?.pid ?? 0)).toBeUndefined();
+    expect(existsSync(join(folder, 'cleaned-up'))).toBe(false);
   });
 
   it('leaves a hive alone that it did not start', async () => {
@@ -133,10 +147,12 @@ describe('LocalLink', () => {
     await expect(link.startHive(narrate)).rejects.toMatchObject({ code: 'INVALID_RESPONSE' });
   });
 
-  it('kills a hive that does not end in time, and says so', async () => {
+  it('kills a hive that does not end in time, has its workers ended, and says so', async () => {
     const link = build('stubborn', { queen_waits_for_hives: 200 });
     const { pid } = await link.startHive(narrate);
+    const { startTime } = identify(pid ?? 0) ?? {};
     await link.stopHive(narrate);
+    expect(readFileSync(join(folder, 'cleaned-up'), 'utf8')).toBe(`${pid} ${startTime}`);
     expect(identify(pid ?? 0)).toBeUndefined();
     expect(said.at(-1)).toMatchObject({
       action: 'shutdown',

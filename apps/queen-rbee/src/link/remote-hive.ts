@@ -7,8 +7,8 @@ import { hiveStartFailed } from './hive-start-error.js';
 import { ANSWER_SCRIPT, KEY_SCRIPT, LAUNCH_SCRIPT, OUTPUT_SCRIPT, RUNNING_SCRIPT } from './remote-hive-scripts.js';
 
 const LAST_LINES = 10;
-/** How long `rbee-hive stop` may go on after its grace: it waits for a process that it killed. */
-const AFTER_GRACE_MS = 5_000;
+/** How long `rbee-hive stop` may go on after its grace: it waits for a process that it killed, and ends its workers. */
+const AFTER_GRACE_MS = 15_000;
 
 /** A hive's process on a node that was started a moment ago. */
 export interface LaunchedHive extends OwnedHive {

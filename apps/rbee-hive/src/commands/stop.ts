@@ -1,8 +1,13 @@
-import { DEFAULT_TIMEOUTS, endProcess, isRunning, parseDuration } from '@rbee/daemon-kit';
+import { join } from 'node:path';
+import { DEFAULT_TIMEOUTS, endProcess, isRunning, parseDuration, silentLogger, userPaths } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
+import { reapLeftovers } from '../workers/reap-leftovers.js';
+import { RunFiles } from '../workers/run-files.js';
 import { defineCommand, printJson, UsageError } from './command.js';
 
 const LONGEST_GRACE_MS = 3_600_000;
+/** A worker without a hive has nobody to finish its jobs for. */
+const WORKER_GRACE_MS = 3_000;
 
 export const stop = defineCommand({
   name: 'stop',
@@ -14,6 +19,11 @@ export const stop = defineCommand({
     const wasRunning = isRunning(hive);
     const { killed } = wasRunning ? await end(hive, environment.clock, graceMs) : { killed: false };
     const ended = !isRunning(hive);
+    // One that ended by itself has ended its workers; of any other they may still run, and nobody looks after them.
+    if (ended) {
+      const files = new RunFiles(join(userPaths(environment).run, 'workers'));
+      await reapLeftovers(files, environment.clock, WORKER_GRACE_MS, silentLogger);
+    }
     printJson(environment, { ended, killed, was_running: wasRunning });
     return ended ? 0 : 1;
   },
