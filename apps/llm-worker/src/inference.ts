@@ -13,6 +13,7 @@ import { type GenerationResult, type InferenceEvent, RbeeError, toRbeeError, typ
 import type { Engine, Job, Lease } from './engine/engine.js';
 import type { GenerationEnd, GenerationFigures } from './engine/generation.js';
 import type { Emit } from './engine/output-window.js';
+import { HeldFrames } from './held-frames.js';
 import { narrateEnd, narrateFailure, narratePrompt, narrateStart } from './job-narration.js';
 import type { Jobs, RunningJob } from './jobs.js';
 import { toTokenFrame } from './token-frame.js';
@@ -127,35 +128,39 @@ async function answerStream(
   const { id, job, lease, running } = accepted;
   const { clock, modelRef, status } = parts;
   const { resume } = call.body;
-  const narrate = toNarrator(parts, call, id, stream);
+  const frames = new HeldFrames((text) => stream.sendFrame(text));
+  const send = (event: InferenceEvent) => {
+    frames.flush();
+    stream.send(event);
+  };
+  const narrate = toNarrator(parts, call, id, send);
   stream.open({ 'X-Request-Id': id });
   if (!resume) {
-    stream.send({ type: 'started', job_id: id, model: modelRef, started_at: new Date(clock.now()).toISOString() });
+    send({ type: 'started', job_id: id, model: modelRef, started_at: new Date(clock.now()).toISOString() });
   }
   narrateStart(narrate, { id, job, lease, slots: status.slotsTotal });
   let index = resume?.next_i ?? 0;
-  let behind = false;
   const emit: Emit = (text, ids) => {
-    if (stream.sendFrame(toTokenFrame(text, index++, ids))) return undefined;
-    behind = true;
-    return stream.drained(running.signal).then(() => {
-      behind = false;
-    });
+    frames.push(toTokenFrame(text, index++, ids));
+    if (!frames.behind) return undefined;
+    return stream.drained(running.signal).then(() => frames.drained());
   };
   const { figures, end } = lease.generate({ ...toOptions(call), signal: running.signal, emit });
   const stopMetrics = clock.every(METRICS_MS, () => {
-    if (behind || running.signal.aborted) return;
+    if (frames.behind || running.signal.aborted) return;
     if (figures.tokensOut === 0) narratePrompt(narrate, { id, figures });
-    stream.send(toMetrics(id, figures, job, status.vramBytes));
+    send(toMetrics(id, figures, job, status.vramBytes));
   });
   try {
     const result = await end;
     stopMetrics();
     narrateEnd(narrate, { id, result });
-    stream.send({ type: 'end', ...toFields(result) });
+    send({ type: 'end', ...toFields(result) });
   } catch (error) {
     stopMetrics();
     narrateFailure(narrate, { id, error: toRbeeError(error), tokensOut: figures.tokensOut });
+    // The error event is written by whoever catches it.
+    frames.flush();
     throw error;
   }
 }
@@ -170,12 +175,17 @@ async function answerOnce(call: InferCall, { id, lease, running }: Accepted): Pr
 }
 
 /** Each event goes to the log with its own correlation id. */
-function toNarrator(parts: InferenceParts, call: InferCall, id: string, stream: EventStream<InferenceEvent>): Narrate {
+function toNarrator(
+  parts: InferenceParts,
+  call: InferCall,
+  id: string,
+  send: (event: InferenceEvent) => void,
+): Narrate {
   return createNarrator({
     service: 'llm-worker-rbee',
     clock: parts.clock,
     log: parts.log,
-    deliver: (event) => void stream.send(event),
+    deliver: send,
     fields: { job_id: id, worker_id: parts.workerId, model_ref: parts.modelRef, correlation_id: call.correlationId },
   });
 }
