@@ -1,6 +1,5 @@
 import {
   callJson,
-  callStream,
   type IncomingStream,
   type Logger,
   type Narrate,
@@ -9,7 +8,6 @@ import {
   type Spoken,
   type Target,
   type Timeouts,
-  withTimeout,
 } from '@rbee/daemon-kit';
 import {
   type BackendStatus,
@@ -28,6 +26,7 @@ import type { Link } from '../link/link.js';
 import type { NodeView, WorkerUsage } from '../placement/snapshot.js';
 import { checkHiveVersion } from './check-version.js';
 import { NodeState } from './node-state.js';
+import { openHiveEvents } from './open-hive-events.js';
 import { judgeFailure, type NodeStanding, Standing } from './standing.js';
 
 const FIRST_RECONNECT_MS = 100;
@@ -302,23 +301,10 @@ export class LiveNode {
     this.#closed.signal.throwIfAborted();
     this.#opening = new AbortController();
     const { signal } = this.#opening;
-    await link.reach(() => undefined, signal);
-    const { call: timeoutMs, hive_silence: silenceMs } = timeouts;
-    const stream = await callStream(link.hive, hiveRoutes.events, { signal, timeoutMs, silenceMs });
-    try {
-      const first = await withTimeout(link.hive.clock, timeoutMs, stream.messages.next(), () =>
-        this.#toSnapshotError(`sent nothing within ${timeoutMs} ms`),
-      );
-      const snapshot = first.done ? undefined : readEvent(hiveEventSchema, first.value);
-      if (snapshot?.type !== 'snapshot') throw this.#toSnapshotError('did not start with a snapshot');
-      checkHiveVersion(this.name, snapshot.version);
-      this.#state.replace(snapshot);
-      this.#version = snapshot.version;
-      this.#pid = snapshot.pid;
-    } catch (error) {
-      stream.close();
-      throw error;
-    }
+    const { stream, snapshot } = await openHiveEvents(link, timeouts, signal);
+    this.#state.replace(snapshot);
+    this.#version = snapshot.version;
+    this.#pid = snapshot.pid;
     this.#stream = stream;
     this.#watching = true;
     this.#reconnectMs = FIRST_RECONNECT_MS;
@@ -328,13 +314,6 @@ export class LiveNode {
     this.#follow(stream).catch((error: unknown) =>
       log.error({ error, node: this.name }, 'an event of a hive was not taken'),
     );
-  }
-
-  #toSnapshotError(what: string): RbeeError {
-    return new RbeeError('INVALID_RESPONSE', `the event stream of the hive of ${this.name} ${what}`, {
-      details: { service: 'rbee-hive', node: this.name },
-      suggestion: 'check that the program behind this address is rbee-hive, and restart it',
-    });
   }
 
   async #follow(stream: IncomingStream): Promise<void> {
