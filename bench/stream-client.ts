@@ -16,12 +16,14 @@ export interface StreamRequest {
   readonly key?: string | undefined;
   /** Closes the connection after this many tokens. */
   readonly leaveAfter?: number;
+  /** Told of each token, with the milliseconds since the one before; not of the first. */
+  readonly onGap?: (ms: number) => void;
 }
 
 const agent = new Agent({ keepAlive: true });
 
 /** Posts a request and reads its event stream as a plain client would; fails when it does not end well. */
-export function measureStream({ url, body, key, leaveAfter }: StreamRequest): Promise<Measured> {
+export function measureStream({ url, body, key, leaveAfter, onGap }: StreamRequest): Promise<Measured> {
   return new Promise((resolve, reject) => {
     const started = performance.now();
     const headers = {
@@ -34,11 +36,15 @@ export function measureStream({ url, body, key, leaveAfter }: StreamRequest): Pr
       let tokens = 0;
       let firstTokenMs = Number.NaN;
       let text = '';
+      let lastTokenAt = Number.NaN;
       let failure: string | undefined;
       incoming.on('data', (chunk: Buffer) => {
         for (const message of decoder.push(chunk)) {
           if (message.event === 'token') {
-            if (tokens++ === 0) firstTokenMs = performance.now() - started;
+            const now = performance.now();
+            if (tokens++ === 0) firstTokenMs = now - started;
+            else onGap?.(now - lastTokenAt);
+            lastTokenAt = now;
             text += (JSON.parse(message.data) as { t: string }).t;
             if (tokens === leaveAfter) {
               outgoing.destroy();

@@ -4,7 +4,7 @@
  */
 import { processEnvironment } from '@rbee/daemon-kit';
 import { runCli } from '../../apps/rbee-hive/src/cli.js';
-import { BUNDLED_MODELS_DIR } from '../../apps/rbee-hive/src/installation.js';
+import { THIS_INSTALLATION } from '../../apps/rbee-hive/src/installation.js';
 
 const [script = '{}', ...args] = process.argv.slice(2);
 const path = new URL('scripted-worker.ts', import.meta.url).pathname;
@@ -14,4 +14,4 @@ const workerProgram = {
   arguments: ['--script', script],
 };
 const environment = { ...processEnvironment(), args: args.length > 0 ? args : ['daemon'] };
-process.exit(await runCli(environment, process, { workerProgram, bundledModelsDir: BUNDLED_MODELS_DIR }));
+process.exit(await runCli(environment, process, { ...THIS_INSTALLATION, workerProgram }));

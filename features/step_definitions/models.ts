@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Given } from '@cucumber/cucumber';
-import { growTo, writeMadeModel } from '../support/made-model.js';
+import { growTo, writeMadeModel } from '@rbee/fixtures';
 import { PROJECT, type RbeeWorld } from '../support/world.js';
 
 const BUNDLED = join(PROJECT, 'models/honeycomb-q4_k_m.gguf');
@@ -59,6 +59,30 @@ Given(
             vram_free_mb: 12_000,
           }))
         : [],
+    });
+  },
+);
+
+Given(
+  'a machine with {int} MB of free memory whose CUDA devices have {string} MB free',
+  function (this: RbeeWorld, ramAvailableMb: number, list: string) {
+    const free = list.split(', ').map(Number);
+    this.presentMachine({
+      backends: [
+        { name: 'cpu', devices: 1 },
+        { name: 'cuda', devices: free.length },
+      ],
+      ram_total_mb: 16_000,
+      ram_available_mb: ramAvailableMb,
+      disk_total_mb: 500_000,
+      disk_available_mb: 400_000,
+      gpus: free.map((vram_free_mb, index) => ({
+        backend: 'cuda',
+        index,
+        name: 'Test GPU',
+        vram_total_mb: 16_000,
+        vram_free_mb,
+      })),
     });
   },
 );

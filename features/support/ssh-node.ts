@@ -75,7 +75,9 @@ export class SshNode {
 
   /** Variables of every session. */
   get variables(): Record<string, string> {
-    const shared = Object.entries(this.#options.variables).filter(([name]) => /^(RBEE_(T|NO)_|RBEE_PROBE_)/.test(name));
+    const shared = Object.entries(this.#options.variables).filter(([name]) =>
+      /^(RBEE_(T|NO)_|RBEE_PROBE_|HF_)/.test(name),
+    );
     return {
       HOME: this.home,
       PATH: `${dirname(process.execPath)}:${process.env.PATH}`,

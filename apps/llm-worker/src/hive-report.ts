@@ -23,6 +23,7 @@ export function toReport(facts: {
         device: settings.device,
         state: state === 'error' ? 'failed' : state,
         vram_bytes: status.vramBytes,
+        memory: status.memory,
         slots_total: status.slotsTotal,
         slots_available: status.slotsAvailable,
         pid,

@@ -1,5 +1,5 @@
 import type { Logger } from '@rbee/daemon-kit';
-import { RbeeError, type ReadyStatus } from '@rbee/protocol';
+import { type MemoryFigures, RbeeError, type ReadyStatus } from '@rbee/protocol';
 import type { Engine } from './engine/engine.js';
 
 type Phase = 'loading' | 'serving' | 'draining' | 'error';
@@ -43,6 +43,10 @@ export class WorkerStatus {
 
   get vramBytes(): number {
     return this.#engine?.vramBytes ?? 0;
+  }
+
+  get memory(): MemoryFigures | undefined {
+    return this.#engine?.memory;
   }
 
   get threads(): number | undefined {

@@ -12,9 +12,12 @@ import {
 } from '@rbee/daemon-kit';
 import { queenRoutes, RbeeError, type Worker } from '@rbee/protocol';
 import type { QueenSettings } from './config.js';
+import type { RunCopy } from './copy/copy-job.js';
+import { filesSender } from './copy/send-files.js';
 import { Leases } from './lease/leases.js';
 import type { HiveCommand } from './link/hive-process.js';
 import { LocalLink } from './link/local-link.js';
+import { ModelSupply } from './models/model-supply.js';
 import { LiveNode } from './node/live-node.js';
 import { Nodes } from './node/nodes.js';
 import { openRegisteredNodes } from './node/registered-nodes.js';
@@ -36,6 +39,8 @@ export interface QueenParts {
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** Program that runs a hive, and the arguments in front of the hive's own. */
   readonly hiveProgram: { readonly command: string; readonly args: readonly string[] };
+  /** Does the copies of models between nodes. */
+  readonly runCopy: RunCopy;
 }
 
 /** A queen that runs. */
@@ -68,7 +73,9 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
     queueLength: settings.queueLength,
     capacityOf: (id) => toCapacity(nodes.findByWorker(id)?.worker(id)),
   });
-  const starter = new WorkerStarter({ clock, log, timeouts, signal: shutdown.signal });
+  const send = filesSender({ settings, registry: registered.routes.registry, run: parts.runCopy });
+  const supply = new ModelSupply({ clock, log, timeouts, variables, nodes, send });
+  const starter = new WorkerStarter({ clock, log, timeouts, supply, signal: shutdown.signal });
   const starts = new WorkerStarts(starter, settings.queueLength);
   const runner = new TaskRunner({ clock, timeouts, variables, nodes, slots, starts });
   const running = new RunningTasks(() => leases.reconsider());
@@ -89,6 +96,7 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
     pid,
     ephemeral,
     nodes,
+    supply,
     running,
     runner,
     leases,
@@ -102,6 +110,7 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
   releasers.add('hives', () => allSettled(nodes.all().map((node) => node.stopHive(narrate))));
   releasers.add('nodes', () => nodes.close());
   releasers.add('leases', () => leases.close('the queen is shutting down'));
+  releasers.add('models', () => supply.close());
   releasers.add('worker starts', () => {
     shutdown.abort(new RbeeError('CANCELLED', 'the queen is shutting down'));
     return starts.settled();

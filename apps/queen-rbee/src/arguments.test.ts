@@ -17,6 +17,7 @@ describe('readArguments', () => {
     [['--help'], 'help'],
     [['daemon', '-h'], 'help'],
     [['--version'], 'version'],
+    [['copy'], 'copy'],
   ])('%j asks for something else', (args, kind) => {
     expect(readArguments(args)).toEqual({ kind });
   });

@@ -21,7 +21,8 @@ Example:
 
 /** What the command line asks for. */
 export type Invocation =
-  | { readonly kind: 'help' | 'version' }
+  /** `copy` is for the queen's own use: see `copyCommand`. */
+  | { readonly kind: 'help' | 'version' | 'copy' }
   | { readonly kind: 'usage_error'; readonly message: string }
   | { readonly kind: 'run'; readonly flags: SettingFlags };
 
@@ -38,6 +39,7 @@ export function readArguments(args: readonly string[]): Invocation {
   const { values, positionals } = parsed;
   if (values.help) return { kind: 'help' };
   if (values.version) return { kind: 'version' };
+  if (positionals.length === 1 && positionals[0] === 'copy') return { kind: 'copy' };
   const unknown = positionals[0] === 'daemon' ? positionals[1] : positionals[0];
   if (unknown !== undefined) return { kind: 'usage_error', message: `Unknown command '${unknown}'` };
   const { host, port, database, config, ephemeral } = values;

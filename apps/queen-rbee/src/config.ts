@@ -81,7 +81,7 @@ const settingTable = {
 };
 
 /** Sections of the common configuration file that other rbee processes read, and keys of the queen's that only clients read. */
-const FOREIGN_KEYS = ['pool.*', 'paths.*', 'auth.*', 'audit.*', 'limits.*', 'metrics.*', 'queen.url'];
+const FOREIGN_KEYS = ['pool.*', 'paths.*', 'auth.*', 'audit.*', 'hub.*', 'limits.*', 'metrics.*', 'queen.url'];
 
 export interface QueenSettings
   extends Omit<

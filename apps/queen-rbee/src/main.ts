@@ -13,6 +13,8 @@ import { isRbeeError, RbeeError, VERSION } from '@rbee/protocol';
 import { startQueen } from './app.js';
 import { readArguments, USAGE } from './arguments.js';
 import { readSettings, type SettingFlags } from './config.js';
+import { copyCommand } from './copy/copy-command.js';
+import { copyInProcess } from './copy/copy-process.js';
 import { INSTALLATION } from './installation.js';
 
 /** Time for a shutdown beyond the waiting for hives: cancelled tasks and open answers. */
@@ -33,6 +35,8 @@ async function main(environment: Environment): Promise<number> {
         `[queen-rbee] Error: ${invocation.message}\n\nUsage: queen-rbee [daemon] [options]\nHelp:  queen-rbee --help\n`,
       );
       return 2;
+    case 'copy':
+      return copyCommand(environment);
     case 'run':
       return run(environment, invocation.flags);
   }
@@ -49,9 +53,12 @@ async function run(environment: Environment, flags: SettingFlags): Promise<numbe
   try {
     const hiveLauncher = join(INSTALLATION, 'apps/rbee-hive/bin/rbee-hive.js');
     const hiveProgram = { command: process.execPath, args: [hiveLauncher] };
+    const launcher = join(INSTALLATION, 'apps/queen-rbee/bin/queen-rbee.js');
+    const runCopy = copyInProcess({ command: process.execPath, args: [launcher, 'copy'], variables });
     const { home } = environment;
     const user = userInfo().username;
-    const queen = await startQueen({ settings, clock, log, pid: process.pid, home, user, variables, hiveProgram });
+    const parts = { settings, clock, log, pid: process.pid, home, user, variables, hiveProgram, runCopy };
+    const queen = await startQueen(parts);
     // Standard output may be a file on a disk that is full.
     stdout.on('error', (error) => log.warn({ error }, 'standard output cannot be written'));
     log.info({ url: queen.url, version: VERSION, pid: process.pid, ephemeral: settings.ephemeral }, 'listening');

@@ -11,6 +11,7 @@ import {
 } from '@rbee/daemon-kit';
 import { hiveRoutes, type queenRoutes, RbeeError, VERSION } from '@rbee/protocol';
 import type { Leases } from './lease/leases.js';
+import { type ModelRouteParts, modelHandlers } from './model-routes.js';
 import { checkCallerVersion } from './node/check-version.js';
 import type { LiveNode } from './node/live-node.js';
 import type { Nodes } from './node/nodes.js';
@@ -20,7 +21,7 @@ import { Task } from './task/task.js';
 import { CollectedOutput, StreamedOutput } from './task/task-output.js';
 import type { TaskRunner } from './task/task-runner.js';
 
-export interface RouteParts extends Omit<NodeRouteParts, 'clock' | 'nodes'> {
+export interface RouteParts extends Omit<NodeRouteParts, 'clock' | 'nodes'>, Omit<ModelRouteParts, 'clock' | 'nodes'> {
   readonly clock: Clock;
   readonly timeouts: Timeouts;
   readonly log: Logger;
@@ -37,6 +38,7 @@ export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
   const { clock, timeouts, log, pid, ephemeral, nodes, running, runner, leases } = parts;
   return {
     ...nodeHandlers(parts),
+    ...modelHandlers(parts),
     health: async () => ({ status: 'ok', version: VERSION, pid }),
 
     async runTask(call, stream) {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   createLogger,
@@ -14,32 +15,41 @@ import {
   serve,
   terminalLog,
 } from '@rbee/daemon-kit';
-import { type HiveEvent, hiveRoutes, VERSION } from '@rbee/protocol';
-import { registerBundledModels } from './catalog/bundled-models.js';
-import { CatalogDatabase } from './catalog/catalog-database.js';
-import { ModelCatalog } from './catalog/model-catalog.js';
+import { formatModelRef, type HiveEvent, hiveRoutes, type MemoryFigures, VERSION } from '@rbee/protocol';
+import { HUB_FOLDER, registerHubModel } from './catalog/hub-models.js';
+import { openCatalog } from './catalog/open-catalog.js';
+import { removeModel } from './catalog/remove-model.js';
 import type { HiveConfig } from './config.js';
+import { Downloads } from './downloads/downloads.js';
 import { HiveFeed } from './events/hive-feed.js';
 import { ResourceWatch } from './events/resource-watch.js';
 import { HiveRecords } from './hive-records.js';
+import { HubProcess } from './hub/hub-process.js';
 import { INSTALLATION_ROOT, THIS_INSTALLATION } from './installation.js';
 import { LogReader } from './logs/log-reader.js';
 import { toUrl } from './loopback.js';
+import { HiveMetrics } from './metrics/hive-metrics.js';
 import { OwnerWatch } from './owner-watch.js';
 import { writePidFile } from './pid-file.js';
 import { MachineProbe } from './probe/machine-probe.js';
-import { toResources } from './probe/snapshot.js';
+import { BYTES_PER_MB, toResources } from './probe/snapshot.js';
 import { Provisioner } from './provisioning/provisioner.js';
 import { hiveHandlers } from './routes.js';
+import { ModelScans } from './scan/model-scans.js';
+import { scanModels } from './scan/scan-models.js';
 import { reapLeftovers } from './workers/reap-leftovers.js';
 import { RunFiles } from './workers/run-files.js';
+import type { Worker } from './workers/worker.js';
 import { WorkerLauncher } from './workers/worker-launcher.js';
 import { WorkerPool } from './workers/worker-pool.js';
+import { WorkerPreflight } from './workers/worker-preflight.js';
 import type { WorkerProgram } from './workers/worker-process.js';
 
 /** What an installation fixes. Nothing that a user or a caller sets reaches it. */
 export interface HiveInstallation {
   readonly workerProgram: WorkerProgram;
+  /** The program that speaks to the hub. */
+  readonly hubProgram: WorkerProgram;
   /** Folder with the model files that come with rbee. */
   readonly bundledModelsDir: string;
 }
@@ -100,7 +110,7 @@ async function startHive(
     log.warn({ file: config.probeFile }, 'figures of this machine are simulated: RBEE_PROBE_FILE is set');
   }
   const feed: HiveFeed = new HiveFeed(randomBytes(4).toString('hex'), async () => {
-    const [snapshot, models] = await Promise.all([probe.snapshot(), catalog.list()]);
+    const snapshot = await probe.snapshot();
     const { backends } = snapshot;
     const resources = toResources(snapshot);
     resourceWatch.told(resources);
@@ -109,7 +119,7 @@ async function startHive(
       version: VERSION,
       pid: self.pid,
       workers: pool.list(),
-      models,
+      models: opened.known(),
       backends: [...backends],
       resources,
     };
@@ -122,10 +132,52 @@ async function startHive(
   });
   releasers.add('resource watch', () => resourceWatch.stop());
   const narrate = createNarrator({ service: SERVICE, clock, log, deliver: (event) => feed.publish(event) });
-  const database = new CatalogDatabase(config.catalogDb, clock);
-  releasers.add('model catalog', () => database.close());
-  const catalog = new ModelCatalog(database, (change, model) => feed.publish({ type: 'model', change, model }));
-  await registerBundledModels(catalog, installation.bundledModelsDir, Math.floor(clock.now() / 1000));
+  const metrics = new HiveMetrics();
+  const opened = await openCatalog({
+    ...{ clock, log, narrate },
+    file: config.catalogDb,
+    bundledModelsDir: installation.bundledModelsDir,
+    onChange: (change, model) => {
+      if (change === 'removed') metrics.forgetModel(model.model_ref);
+      feed.publish({ type: 'model', change, model });
+    },
+    onMade: (replaced) => {
+      if (replaced !== undefined || existsSync(join(config.modelsDir, HUB_FOLDER))) scanInBackground();
+    },
+  });
+  releasers.add('model catalog', () => opened.close());
+  const { catalog } = opened;
+  const downloads: Downloads = new Downloads({
+    ...{ clock, log, timeouts, variables, narrate },
+    hub: new HubProcess({
+      ...{ clock, variables },
+      hub: config.hub,
+      program: installation.hubProgram,
+      silenceMs: timeouts.download_stall,
+    }),
+    modelsDir: config.modelsDir,
+    maxActive: config.maxDownloads,
+    bytesPerSecond: config.downloadBytesPerSecond,
+    freeBytes: async () => (await probe.quickSnapshot()).disk.availableMb * BYTES_PER_MB,
+    find: (ref) => catalog.find(ref),
+    register: (complete) => registerHubModel(catalog, complete, Math.floor(clock.now() / 1000)),
+    onEnd: (end) => metrics.noteDownload(end),
+  });
+  const scans = new ModelScans((signal) =>
+    scanModels({
+      ...{ catalog, clock, signal },
+      modelsDir: config.modelsDir,
+      roots: config.modelRoots,
+      isFetched: (ref) => downloads.active().some(({ model_ref }) => model_ref === formatModelRef(ref)),
+    }),
+  );
+  /** A new catalog does not know the models that are there already. */
+  function scanInBackground(): void {
+    // Behind the opening, which must not wait for what it makes possible.
+    setImmediate(() =>
+      scans.scan().catch((error: unknown) => log.warn({ error }, 'the models folder could not be looked through')),
+    );
+  }
 
   const runFiles = new RunFiles(join(config.runDir, 'workers'));
   const leftoversReaped = reapLeftovers(runFiles, clock, timeouts.kill, log).catch((error: unknown) => {
@@ -133,10 +185,29 @@ async function startHive(
   });
   let url = '';
   const publish = (event: HiveEvent) => feed.publish(event);
-  const pool = new WorkerPool({ clock, log, timeouts, narrate, publish, runFiles });
+  const onMemory = (worker: Worker, figures: MemoryFigures) => {
+    const { model } = worker;
+    if (model === undefined) return;
+    metrics.noteUsed(model.model_ref, figures);
+    catalog.noteMemoryUsed(model.id, figures).catch((error: unknown) => {
+      log.warn({ error, model_ref: model.model_ref }, 'the memory of a model could not be noted');
+    });
+  };
+  const pool = new WorkerPool({ clock, log, timeouts, narrate, publish, runFiles, onMemory });
+  const preflight = new WorkerPreflight(pool, probe, {
+    defaultSlots: config.slotsPerWorker,
+    onEstimate: (model, figures) => metrics.noteEstimate(model.model_ref, figures),
+  });
+  metrics.watchWorkers(() => pool.list());
+  const provisioner = new Provisioner({
+    ...{ catalog, downloads, clock },
+    roots: config.modelRoots,
+    checkWorker: (modelRef, sizeBytes, worker) => preflight.checkBeforeItComes(modelRef, sizeBytes, worker),
+  });
   const launcher = new WorkerLauncher({
     ...{ clock, log, timeouts, publish, pool, probe, runFiles, logDir, variables, leftoversReaped },
-    provisioner: new Provisioner({ catalog, clock, roots: config.modelRoots }),
+    provisioner,
+    preflight,
     workerProgram: installation.workerProgram,
     workerHost: config.workerHost,
     firstPort: config.workerPortStart,
@@ -150,7 +221,7 @@ async function startHive(
   const ending = endingOf(async (reason) => {
     narrate({ actor: SERVICE, action: 'shutdown', target: url, human: `shutting down (${reason})` });
     await launcher.close();
-    await pool.close();
+    await Promise.all([pool.close(), downloads.close(), scans.close()]);
     feed.close(reason);
     stopping.abort();
     await releasers.releaseAll();
@@ -168,7 +239,8 @@ async function startHive(
     : undefined;
   releasers.add('owner watch', () => owner?.stop());
   const handlers = hiveHandlers({
-    ...{ pool, launcher, catalog, probe, feed },
+    ...{ pool, launcher, catalog, downloads, provisioner, scans, metrics, probe, feed },
+    remove: (id) => removeModel({ catalog, modelsDir: config.modelsDir, inUse: (model) => pool.usersOf(model) }, id),
     logs: new LogReader(logDir, join(logDir, `${SERVICE}.log`), clock),
     key: config.apiKey,
     workerProgram: installation.workerProgram.path,

@@ -6,7 +6,7 @@ import {
   parseConfigFile,
   readSecretFile,
   resolveSettings,
-  type Secret,
+  Secret,
   setting,
   settingSchema,
   type Timeouts,
@@ -37,9 +37,24 @@ export interface HiveConfig {
   readonly maxWorkers: number | undefined;
   readonly slotsPerWorker: number | undefined;
   readonly probeFile: string | undefined;
+  readonly hub: HubSettings;
+  /** How many downloads run at the same time. */
+  readonly maxDownloads: number;
+  /** Limit for all downloads together in bytes per second. */
+  readonly downloadBytesPerSecond: number | undefined;
   /** Ends the hive when its queen has been silent for `timeouts.owner_lost`. */
   readonly owned: boolean;
   readonly timeouts: Timeouts;
+}
+
+/** Where models come from. */
+export interface HubSettings {
+  /** Base address, without a slash at its end. */
+  readonly endpoint: string;
+  /** File with the token of a user of the hub; it may be missing. */
+  readonly tokenFile: string;
+  /** Token from the environment, which counts before the file. */
+  readonly token: Secret | undefined;
 }
 
 export interface HiveFlags {
@@ -101,6 +116,20 @@ const SETTINGS = {
     default: undefined,
     file: 'limits.slots_per_worker',
   }),
+  hubEndpoint: setting<string>({
+    schema: settingSchema.httpAddress,
+    default: 'https://huggingface.co',
+    env: ['HF_ENDPOINT'],
+    file: 'hub.endpoint',
+  }),
+  hubTokenFile: setting({ schema: optionalText, default: undefined, env: ['HF_TOKEN_PATH'], file: 'hub.token_file' }),
+  maxDownloads: setting<number>({ schema: atLeast(1), default: 2, file: 'limits.downloads' }),
+  downloadMbPerS: setting<number | undefined>({
+    schema: settingSchema.positive.optional(),
+    default: undefined,
+    env: ['RBEE_DOWNLOAD_MB_PER_S'],
+    file: 'limits.download_mb_per_s',
+  }),
   /** A JSON file with figures in place of what the machine has; for tests. */
   probeFile: setting({ schema: optionalText, default: undefined, env: ['RBEE_PROBE_FILE'] }),
 };
@@ -109,12 +138,11 @@ const SETTINGS = {
 const FOREIGN_KEYS = ['pool.name', 'paths.workers_db', 'remote.*', 'queen.*', 'auth.worker_token_file'].concat([
   'audit.*',
   'metrics.*',
-  'limits.download_mb_per_s',
 ]);
 
 /** Merges defaults, configuration file, environment and flags. Throws CONFIG_INVALID with all problems at once. */
 export function loadHiveConfig(environment: Environment, flags: HiveFlags): HiveConfig {
-  const { variables, cwd } = environment;
+  const { variables, cwd, home } = environment;
   const paths = userPaths(environment);
   const { port: portFlag, host: hostFlag, addr } = flags;
   const file = readConfigFile(environment, flags.config);
@@ -145,6 +173,14 @@ export function loadHiveConfig(environment: Environment, flags: HiveFlags): Hive
     maxWorkers: values.maxWorkers,
     slotsPerWorker: values.slotsPerWorker,
     probeFile: values.probeFile === undefined ? undefined : resolve(cwd, values.probeFile),
+    hub: {
+      endpoint: values.hubEndpoint,
+      // Where the hub's own tools put it.
+      tokenFile: at(values.hubTokenFile, join(at(variables.HF_HOME, join(home, '.cache', 'huggingface')), 'token')),
+      token: variables.HF_TOKEN ? new Secret(variables.HF_TOKEN) : undefined,
+    },
+    maxDownloads: values.maxDownloads,
+    downloadBytesPerSecond: values.downloadMbPerS && Math.round(values.downloadMbPerS * 2 ** 20),
     owned: flags.owned ?? false,
     timeouts: values,
   };

@@ -13,5 +13,6 @@ export const BUNDLED_MODELS_DIR = fileURLToPath(new URL('models/', PROJECT));
 /** What a normal installation is built from. */
 export const THIS_INSTALLATION: HiveInstallation = {
   workerProgram: { path: fileURLToPath(new URL('apps/llm-worker/bin/llm-worker-rbee.js', PROJECT)) },
+  hubProgram: { path: fileURLToPath(new URL('apps/rbee-hive/dist/hub-client.js', PROJECT)) },
   bundledModelsDir: BUNDLED_MODELS_DIR,
 };

@@ -1,8 +1,8 @@
 import { type Call, checkBearer, type EventStream, type Handlers, Reply, type Secret } from '@rbee/daemon-kit';
 import { API_VERSION, type hiveRoutes, RbeeError, VERSION, type WorkerStartEvent } from '@rbee/protocol';
-import type { ModelCatalog } from './catalog/model-catalog.js';
 import type { HiveFeed } from './events/hive-feed.js';
 import type { LogReader } from './logs/log-reader.js';
+import { type ModelRouteParts, modelHandlers } from './model-routes.js';
 import type { MachineProbe } from './probe/machine-probe.js';
 import { toResources } from './probe/snapshot.js';
 import { findWorkerBinaries } from './worker-binaries.js';
@@ -10,10 +10,9 @@ import type { Worker } from './workers/worker.js';
 import type { WorkerLauncher } from './workers/worker-launcher.js';
 import type { WorkerPool } from './workers/worker-pool.js';
 
-export interface RouteParts {
+export interface RouteParts extends ModelRouteParts {
   pool: WorkerPool;
   launcher: WorkerLauncher;
-  catalog: ModelCatalog;
   probe: MachineProbe;
   feed: HiveFeed;
   logs: LogReader;
@@ -28,7 +27,7 @@ export interface RouteParts {
 
 /** What the hive answers: each handler asks one owner and renders what it says. */
 export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
-  const { pool, launcher, catalog, probe, feed, logs, stopping } = parts;
+  const { pool, launcher, probe, feed, logs, stopping } = parts;
   const accepted = (message: string) => new Reply({ message }, 202);
 
   /** A worker calls back with its own key, also where the hive has one. */
@@ -39,6 +38,7 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
   };
 
   return {
+    ...modelHandlers(parts),
     health: async () => ({ status: 'alive', version: VERSION, api_version: API_VERSION, pid: parts.pid }),
     events: ({ headers, signal }, stream) => {
       const lastId = headers['last-event-id'];
@@ -70,7 +70,6 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
     listBackends: async () => ({ backends: [...(await probe.snapshot()).backends] }),
     listWorkerBinaries: async () => ({ binaries: await findWorkerBinaries(parts.workerProgram) }),
     resources: async () => toResources(await probe.snapshot()),
-    listModels: async ({ query }) => ({ models: await catalog.list(query.provider) }),
     logs: ({ query, signal }, stream) => logs.write(query, stream, AbortSignal.any([signal, stopping])),
   };
 }

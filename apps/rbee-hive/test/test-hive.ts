@@ -23,7 +23,7 @@ import {
 } from '@rbee/protocol';
 import { createHive, type Hive } from '../src/app.js';
 import { type HiveConfig, loadHiveConfig } from '../src/config.js';
-import { BUNDLED_MODELS_DIR } from '../src/installation.js';
+import { BUNDLED_MODELS_DIR, THIS_INSTALLATION } from '../src/installation.js';
 
 export interface TestHiveOptions {
   /** What each worker does; see scripted-worker.mjs. */
@@ -72,6 +72,7 @@ export class TestHive {
         path: options.workerPath ?? SCRIPTED_WORKER,
         arguments: ['--script', JSON.stringify(options.script ?? {})],
       },
+      hubProgram: THIS_INSTALLATION.hubProgram,
       bundledModelsDir: BUNDLED_MODELS_DIR,
     });
     const target = { transport: httpTransport({ name: 'rbee-hive', url: hive.url }), clock: systemClock };

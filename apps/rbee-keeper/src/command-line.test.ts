@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
+import type { OptionDefinition } from './command.js';
 import { joinDashedValues, readCommandLine } from './command-line.js';
 import { commandTable } from './command-table.js';
 import { removeFolders, runKeeper } from './testing/start-keeper.js';
@@ -53,6 +54,17 @@ describe('flags', () => {
     expect((await runKeeper(['pool', '--help'])).stdout).toContain('Usage: rbee-keeper hive <command>');
   });
 
+  it.each<[string[], Record<string, unknown>]>([
+    [['show', 'hf:org/repo:Q4_K_M'], { model: 'hf:org/repo:Q4_K_M', node: undefined }],
+    [['rm', '--json', '007'], { model: '007', json: true, node: 'localhost' }],
+    [['rm', 'x', '--node', 'attic'], { model: 'x', node: 'attic' }],
+    [['rm', '--node', 'attic', 'x'], { model: 'x', node: 'attic' }],
+    [['rm', '--node=attic', '--', '-x'], { model: '-x', node: 'attic' }],
+    [['pull', '--model', 'hf:org/repo'], { model: 'hf:org/repo' }],
+  ])('of models may stand around the word: %j', async (args, expected) => {
+    expect(await optionsOf('models', ...args)).toMatchObject(expected);
+  });
+
   it('have the defaults of logs', async () => {
     expect(await optionsOf('logs')).toMatchObject({ node: 'localhost', follow: false, lines: undefined });
   });
@@ -96,7 +108,14 @@ describe('a command line that cannot be understood', () => {
     [['hive', 'strat'], 'unknown command hive strat', 'rbee-keeper hive start'],
     [['pool', 'strat'], 'unknown command hive strat', 'rbee-keeper hive start'],
     [['start'], 'unknown command start', undefined],
-    [['models', 'list'], 'models is not there yet', undefined],
+    [['catalog', 'backup'], 'catalog is not there yet', undefined],
+    [['models'], 'models needs one of: list, show, pull, rm, scan, variants', undefined],
+    [['models', 'pul', 'x'], 'unknown command models pul', 'rbee-keeper models pull'],
+    [['pull', 'hf:org/repo'], 'unknown command pull', 'rbee-keeper models pull'],
+    [['models', 'rm'], 'MODEL is missing: Its reference', undefined],
+    [['models', 'rm', 'a', 'b'], 'b is one word too many', undefined],
+    [['models', 'rm', 'a', '--model', 'b'], 'a and --model exclude each other', undefined],
+    [['models', 'list', 'a'], 'a is one word too many: values belong to a flag', undefined],
     [['workers'], 'workers needs one of: list, health, shutdown', undefined],
     [['workers', 'lst'], 'unknown command workers lst', 'rbee-keeper workers list'],
     [['queen', 'restart'], 'unknown command queen restart', 'rbee-keeper queen start'],
@@ -162,7 +181,9 @@ describe('help and version', () => {
     expect(code).toBe(0);
     expect(stdout).toContain(`Usage: rbee-keeper ${entry.usage}`);
     const command = await entry.load();
-    for (const flag of Object.keys(command.options)) expect(stdout).toContain(`  --${flag}`);
+    for (const [flag, { positional, value }] of Object.entries<OptionDefinition>(command.options)) {
+      expect(stdout).toContain(positional ? `\n  ${value} ` : `  --${flag}`);
+    }
     for (const [line] of command.examples) expect(stdout).toContain(`  ${line}\n`);
     expect(stdout.split('\n').filter((line) => line.length > 110 && !line.startsWith('  rbee'))).toEqual([]);
   });

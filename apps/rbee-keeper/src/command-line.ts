@@ -47,15 +47,29 @@ export async function readCommandLine(args: readonly string[], columns: number):
   if (flag !== undefined) throw explainUnknownFlag(flag, table, named);
   if (parsed.version) return { kind: 'version', json: parsed.json === true };
   const { entry, command } = chosen as { entry: CommandEntry; command: Command };
-  const extra = parsed._[entry.path.length];
-  if (extra !== undefined) throw new UsageError(`${extra} is one word too many: values belong to a flag`, entry);
+  const words = readWords(parsed, entry, command.options);
   return {
     kind: 'command',
     entry,
     command,
-    options: readOptions(command.options, parsed, entry),
+    options: readOptions(command.options, { ...parsed, ...words }, entry),
     globals: readOptions(globalOptions, parsed, entry) as GlobalOptions,
   };
+}
+
+/** The word behind a command that takes one, under its name. Throws UsageError for any other. */
+function readWords(parsed: Parsed, entry: CommandEntry, table: OptionTable): Readonly<Record<string, string>> {
+  const words = parsed._.slice(entry.path.length).map(String);
+  const name = Object.keys(table).find((key) => table[key]?.positional);
+  const [extra] = name === undefined ? words : words.slice(1);
+  if (extra !== undefined) {
+    const why = name === undefined ? ': values belong to a flag' : '';
+    throw new UsageError(`${extra} is one word too many${why}`, entry);
+  }
+  const [word] = words;
+  if (name === undefined || word === undefined) return {};
+  if (parsed[name] === undefined) return { [name]: word };
+  throw new UsageError(`${word} and --${name} exclude each other: give one`, entry);
 }
 
 /** Ties a value that begins with a dash and has a space in it, such as a prompt, to the flag before it. */
@@ -149,7 +163,7 @@ function explainUnknownFlag(flag: string, table: OptionTable, entry: CommandEntr
 }
 
 /** Nouns of commands that this version does not have. */
-const PLANNED = new Set(['install', 'models', 'catalog', 'audit']);
+const PLANNED = new Set(['install', 'catalog', 'audit']);
 
 /** The first word, by its own name where it is another one for a noun. */
 function readNoun(parsed: Parsed): string | undefined {

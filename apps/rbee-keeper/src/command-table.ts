@@ -114,6 +114,42 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/workers/shutdown.js')).workersShutdownCommand,
   },
   {
+    path: ['models', 'list'],
+    summary: 'List the models of all nodes, and downloads that run',
+    usage: 'models list [--node NODE] [options]',
+    load: async () => (await import('./commands/models/list.js')).modelsListCommand,
+  },
+  {
+    path: ['models', 'show'],
+    summary: 'Tell what is known of one model',
+    usage: 'models show MODEL [--node NODE] [options]',
+    load: async () => (await import('./commands/models/show.js')).modelsShowCommand,
+  },
+  {
+    path: ['models', 'pull'],
+    summary: 'Bring a model to a node',
+    usage: 'models pull MODEL [--node NODE] [options]',
+    load: async () => (await import('./commands/models/pull.js')).modelsPullCommand,
+  },
+  {
+    path: ['models', 'rm'],
+    summary: 'Remove a model and its files from a node',
+    usage: 'models rm MODEL [--node NODE] [options]',
+    load: async () => (await import('./commands/models/rm.js')).modelsRemoveCommand,
+  },
+  {
+    path: ['models', 'scan'],
+    summary: 'Find model files that were put into the folders of a node',
+    usage: 'models scan [--node NODE] [options]',
+    load: async () => (await import('./commands/models/scan.js')).modelsScanCommand,
+  },
+  {
+    path: ['models', 'variants'],
+    summary: 'List what a repository of the hub has to choose from',
+    usage: 'models variants MODEL [--node NODE] [options]',
+    load: async () => (await import('./commands/models/variants.js')).modelsVariantsCommand,
+  },
+  {
     path: ['logs'],
     summary: 'Print the log lines of a node',
     usage: 'logs [--node NODE] [--follow] [options]',
@@ -127,6 +163,7 @@ export const groupSummaries: Readonly<Record<string, string>> = {
   setup: 'Register machines and install rbee on them',
   hive: 'Inspect, start and stop the hives of nodes',
   workers: 'List, check and stop workers',
+  models: 'List, get and remove models',
 };
 
 /** Other names of nouns, which the help does not show. */

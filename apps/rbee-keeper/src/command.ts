@@ -1,6 +1,6 @@
 import type { CommandContext } from './command-context.js';
 
-/** One flag of a command. */
+/** One flag of a command, or the word behind it. */
 export interface OptionDefinition {
   /** `duration` is written as 500ms, 30s or 5m and read as milliseconds; `list` may be repeated. */
   readonly type: 'string' | 'number' | 'boolean' | 'duration' | 'list';
@@ -8,6 +8,8 @@ export interface OptionDefinition {
   /** What stands for the value in the help, for example FILE. */
   readonly value?: string;
   readonly required?: true;
+  /** Given as a word behind the command; a command has at most one such. Its flag is understood too. */
+  readonly positional?: true;
   /** Another name, which the help does not show. */
   readonly alias?: string;
   readonly default?: string | number;

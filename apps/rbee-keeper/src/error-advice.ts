@@ -1,7 +1,9 @@
 import type { ErrorCode, RbeeError } from '@rbee/protocol';
 
-/** The part of rbee that an error of a code speaks for; the queen for all that are not listed. */
-export function componentOf(code: ErrorCode): string {
+/** The part of rbee that an error speaks for; the queen for all codes that are not listed. */
+export function componentOf({ code, correlationId }: Pick<RbeeError, 'code' | 'correlationId'>): string {
+  // The disk of this machine is full for the keeper, unless the error came from elsewhere.
+  if (code === 'DISK_FULL' && correlationId !== undefined) return 'model-provisioner';
   if (KEEPER.has(code)) return 'rbee-keeper';
   if (PROVISIONER.has(code)) return 'model-provisioner';
   if (HIVE.has(code)) return 'rbee-hive';
@@ -63,7 +65,9 @@ const WORKER = new Set<ErrorCode>([
   'INFERENCE_TIMEOUT',
 ]);
 
-const MODEL_EXAMPLE = '--model ~/.local/share/rbee/models/my-model.gguf, or --model builtin:honeycomb';
+const MODEL_EXAMPLE =
+  '--model hf:ORG/REPO, --model ~/.local/share/rbee/models/my-model.gguf, or --model builtin:honeycomb';
+const GOES_ON = 'repeat the command: the download goes on where it stopped';
 const SMALLER = 'close other programs, or use a smaller quantization of the model';
 const HIVE_LOG = 'look at the logs: rbee-keeper logs';
 
@@ -76,6 +80,30 @@ function nameIn(details: Details, key: string, placeholder: string): string {
 }
 
 const nodeOf = (details: Details) => nameIn(details, 'node', 'NODE');
+
+/** The flag for the node that an error names, where it names one. */
+const nodeFlag = (details: Details) => (typeof details.node === 'string' ? ` --node ${details.node}` : '');
+
+/** Repository of the hub that an error is about, without a variant. */
+function repositoryOf(details: Details): string {
+  const [repository] = /^hf:[^:]+/.exec(nameIn(details, 'model_ref', nameIn(details, 'model', ''))) ?? [];
+  return repository ?? 'hf:ORG/REPO';
+}
+
+function adviseOnMissingModel(details: Details): string {
+  if (Array.isArray(details.variants)) {
+    return `name one of the variants; see their sizes: rbee-keeper models variants ${repositoryOf(details)}`;
+  }
+  if (repositoryOf(details) === 'hf:ORG/REPO') {
+    return 'check the spelling of the model and the path on the node; see what is there: rbee-keeper models list';
+  }
+  return `check the spelling on the hub; see what it has to choose from: rbee-keeper models variants ${repositoryOf(details)}`;
+}
+
+function adviseOnSpace(details: Details): string {
+  const flag = nodeFlag(details);
+  return `see what can go: rbee-keeper models list${flag}\n` + `and free its place: rbee-keeper models rm MODEL${flag}`;
+}
 
 /** What to do about errors that came without a suggestion of their own. */
 const ADVICE: Partial<Record<ErrorCode, string | ((details: Details) => string)>> = {
@@ -107,7 +135,15 @@ const ADVICE: Partial<Record<ErrorCode, string | ((details: Details) => string)>
   INSTALL_FAILED: (details) =>
     `mend what the message tells, and repeat: rbee-keeper setup install --node ${nodeOf(details)}`,
   VERSION_MISMATCH: 'upgrade the older side; a node is upgraded by rbee-keeper setup install --node NODE',
-  MODEL_NOT_FOUND: 'check the spelling of --model and the path on the node',
+  MODEL_NOT_FOUND: adviseOnMissingModel,
+  MODEL_ACCESS_DENIED: (details) =>
+    `accept the licence on the page of the model on the hub (${repositoryOf(details).slice('hf:'.length)}), and set HF_TOKEN for the hive of the node that downloads`,
+  DOWNLOAD_FAILED: GOES_ON,
+  DOWNLOAD_TIMEOUT: GOES_ON,
+  CHECKSUM_MISMATCH: 'repeat the command; if it happens again, the file on the hub, or a proxy on the way, is broken',
+  INSUFFICIENT_DISK: adviseOnSpace,
+  DISK_FULL: adviseOnSpace,
+  CATALOG_UNAVAILABLE: 'wait a little and try again; the log tells why the catalog cannot be opened: rbee-keeper logs',
   UNSUPPORTED_MODEL_FORMAT: 'rbee runs GGUF files: check that the file is one and is complete',
   PAYLOAD_TOO_LARGE: 'shorten the prompt, or allow more: limits.body_bytes in the configuration',
   CONTEXT_LENGTH_EXCEEDED: 'shorten the prompt, lower --max-tokens, or use a model with a longer context',

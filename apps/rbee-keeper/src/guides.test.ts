@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
 import { ERROR_CATALOGUE } from '@rbee/protocol';
 import { readCommandLine } from './command-line.js';
+import { commandTable } from './command-table.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
@@ -19,7 +20,7 @@ function commandsIn(text: string): string[][] {
     .map((line) => [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? ''));
 }
 
-describe.each(['README.md', 'docs/several-machines.md'])('%s', (file) => {
+describe.each(['README.md', 'docs/models.md', 'docs/several-machines.md'])('%s', (file) => {
   it('shows commands that can be typed', async () => {
     const commands = commandsIn(readGuide(file));
     expect(commands.length).toBeGreaterThan(5);
@@ -27,13 +28,23 @@ describe.each(['README.md', 'docs/several-machines.md'])('%s', (file) => {
   });
 });
 
-describe('docs/several-machines.md', () => {
-  it('explains codes that there are, and every one of SSH', () => {
-    const [, table = ''] = readGuide('docs/several-machines.md').split('## Errors');
+describe.each([
+  ['docs/several-machines.md', /^SSH_/],
+  ['docs/models.md', /^(MODEL_(?!LOAD)|DOWNLOAD_|CHECKSUM|DISK|INSUFFICIENT|CATALOG)/],
+])('%s', (file, subject) => {
+  it('explains codes that there are, and every one of its subject', () => {
+    const [, table = ''] = readGuide(file).split('## Errors');
     const rows = table.split('\n').map((row) => row.split('|')[1] ?? '');
     const explained = rows.flatMap((cell) => [...cell.matchAll(/`([A-Z_]+)`/g)].map(([, code = '']) => code));
     const known = Object.keys(ERROR_CATALOGUE);
     expect(explained.filter((code) => !known.includes(code))).toEqual([]);
-    expect(known.filter((code) => code.startsWith('SSH_') && !explained.includes(code))).toEqual([]);
+    expect(known.filter((code) => subject.test(code) && !explained.includes(code))).toEqual([]);
+  });
+});
+
+describe('docs/models.md', () => {
+  it('lists every command about models', () => {
+    const listed = [...readGuide('docs/models.md').matchAll(/^\| `models (\w+)/gm)].map(([, verb]) => verb);
+    expect(listed).toEqual(commandTable.flatMap(({ path }) => (path[0] === 'models' ? [path[1]] : [])));
   });
 });

@@ -83,6 +83,19 @@ describe('infer', () => {
     expect(run.stderr.text).toContain('\u001b[2m[rbee-hive]\u001b[22m starting a worker');
   });
 
+  it('says that nothing is lost when it is cancelled while the model comes', async () => {
+    queen.script = async (_task, stream, signal) => {
+      stream.send({ type: 'progress', phase: 'download', bytes_downloaded: 60, bytes_total: 100 });
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      throw signal.reason;
+    };
+    const running = startKeeper(['infer', '--prompt', 'hello'], { queenUrl: queen.url, input: '' });
+    await running.stderr.waitFor(/60 %/);
+    running.signal();
+    expect(await running.code).toBe(130);
+    expect(running.stderr.text).toMatch(/\nCanceled\.\nWhat has come of the model is kept; the same command goes on/);
+  });
+
   it.each([
     ['NO_COLOR', { variables: { NO_COLOR: '1' } }, []],
     ['--no-color', {}, ['--no-color']],

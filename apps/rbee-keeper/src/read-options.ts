@@ -20,7 +20,7 @@ function readOption(name: string, option: OptionDefinition, given: unknown, entr
   const value = Array.isArray(given) ? given.at(-1) : given;
   if (option.type === 'boolean') return value === true;
   if (value === undefined) {
-    if (option.required) throw new UsageError(`--${name} is missing: ${option.describe}`, entry);
+    if (option.required) throw new UsageError(`${nameOf(name, option)} is missing: ${option.describe}`, entry);
     return undefined;
   }
   if (option.type === 'string') return value;
@@ -32,6 +32,10 @@ function readOption(name: string, option: OptionDefinition, given: unknown, entr
   const duration = toDuration(String(value));
   if (duration !== undefined) return duration;
   throw new UsageError(`--${name} must be a duration such as 500ms, 30s or 5m, not "${value}"`, entry);
+}
+
+function nameOf(name: string, { positional, value }: OptionDefinition): string {
+  return positional && value !== undefined ? value : `--${name}`;
 }
 
 function toNumber(text: string): number | undefined {

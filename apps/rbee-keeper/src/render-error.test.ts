@@ -63,9 +63,52 @@ describe('renderError', () => {
     expect(render('SSH_CONNECTION_TIMEOUT', 'no', attic)).toContain('ping attic.home.arpa');
     expect(render('SSH_AUTH_FAILED', 'no', attic)).toContain('chmod 600');
     expect(render('HIVE_NOT_INSTALLED', 'no', attic)).toContain('rbee-keeper setup install --node attic');
-    expect(render('INVALID_MODEL_REF', 'no')).toContain('For example --model ~/.local/share/rbee/models/');
+    expect(render('INVALID_MODEL_REF', 'no')).toContain('For example --model hf:ORG/REPO, --model ~/');
     expect(render('PAYLOAD_TOO_LARGE', 'no')).toContain('limits.body_bytes');
     expect(render('QUEEN_UNREACHABLE', 'no')).toContain('rbee-keeper queen start');
+  });
+
+  it.each<[ErrorCode, Record<string, unknown>, string[]]>([
+    [
+      'MODEL_NOT_FOUND',
+      { model: 'hf:org/repo:Q9', variants: ['Q4_K_M', 'Q8_0'] },
+      ['  variants: Q4_K_M, Q8_0\n', 'rbee-keeper models variants hf:org/repo\n'],
+    ],
+    [
+      'MODEL_NOT_FOUND',
+      { model_ref: 'hf:org/repo' },
+      ['Check the spelling on the hub', 'rbee-keeper models variants hf:org/repo\n'],
+    ],
+    ['MODEL_NOT_FOUND', { file: 'x.gguf' }, ['the path on the node', 'rbee-keeper models list']],
+    ['MODEL_ACCESS_DENIED', { model: 'hf:org/repo' }, ['licence', '(org/repo)', 'HF_TOKEN']],
+    ['DOWNLOAD_FAILED', {}, ['Repeat the command: the download goes on where it stopped']],
+    ['DOWNLOAD_TIMEOUT', {}, ['goes on where it stopped']],
+    ['CHECKSUM_MISMATCH', {}, ['Repeat the command']],
+    [
+      'INSUFFICIENT_DISK',
+      { node: 'attic', required: 10, missing: 3 },
+      ['  missing: 3 MB\n', 'rbee-keeper models list --node attic\n', 'rbee-keeper models rm MODEL --node attic\n'],
+    ],
+    ['CATALOG_UNAVAILABLE', {}, ['rbee-keeper logs']],
+  ])('advises on %s about models: %j', (code, details, says) => {
+    const text = render(code, 'no', { details });
+    expect(text).toContain('[model-provisioner] Error: no\n');
+    for (const part of says) expect(text).toContain(part);
+  });
+
+  it('does not repeat variants that the message names', () => {
+    const details = { model: 'hf:org/repo', variants: ['Q4_K_S', 'Q8_0'] };
+    expect(render('MODEL_NOT_FOUND', 'there are: Q4_K_S, Q8_0', { details })).not.toContain('variants:');
+    expect(render('MODEL_NOT_FOUND', 'there are: Q4_K_S and 1 more', { details })).toContain(
+      '  variants: Q4_K_S, Q8_0\n',
+    );
+  });
+
+  it('tells a full disk of a node from one of its own', () => {
+    expect(render('DISK_FULL', 'full')).toContain('[rbee-keeper] Error: full');
+    const far = render('DISK_FULL', 'full', { correlationId: 'c' });
+    expect(far).toContain('[model-provisioner] Error: full');
+    expect(far).toContain('rbee-keeper models rm MODEL\n');
   });
 
   it('names the configuration in use when a key is refused', () => {

@@ -20,7 +20,7 @@ const MEGABYTES = new Set(['required', 'available', 'missing', 'free', 'total'])
 export function renderError(error: RbeeError, how: ErrorRendering): string {
   const { palette } = how;
   const lines = [
-    `${palette.dim(`[${componentOf(error.code)}]`)} ${palette.red('Error:')} ${toPrintable(error.message)}`,
+    `${palette.dim(`[${componentOf(error)}]`)} ${palette.red('Error:')} ${toPrintable(error.message)}`,
     ...factLines(error, how).map(([name, value]) => `  ${palette.dim(`${name}:`)} ${value}`),
     ...outputLines(error),
   ];
@@ -42,7 +42,7 @@ function factLines(error: RbeeError, how: ErrorRendering): [string, string][] {
   const inMegabytes = error.status === 507;
   const facts: [string, string][] = [['code', error.code]];
   for (const [key, value] of Object.entries(error.details)) {
-    if (HIDDEN_FACTS.has(key)) continue;
+    if (HIDDEN_FACTS.has(key) || (key === 'variants' && isTold(value, error.message))) continue;
     const text = toFact(value);
     if (text === undefined) continue;
     const unit = inMegabytes && typeof value === 'number' && MEGABYTES.has(key) ? ' MB' : '';
@@ -51,6 +51,11 @@ function factLines(error: RbeeError, how: ErrorRendering): [string, string][] {
   if (error.code === 'INTERNAL_ERROR' && error.correlationId) facts.push(['correlation id', error.correlationId]);
   if (error.status === 401 && how.configFile) facts.push(['configuration', how.configFile]);
   return facts;
+}
+
+/** Whether a message names every item of a list. */
+function isTold(value: unknown, message: string): boolean {
+  return Array.isArray(value) && value.every((item) => message.includes(String(item)));
 }
 
 function toFact(value: unknown): string | undefined {
@@ -83,7 +88,7 @@ function suggestionsFor(error: RbeeError, how: ErrorRendering): string[] {
 }
 
 /** Suggestions are fragments on the wire; commands, flags and paths at their start keep their case. */
-function toSentence(text: string): string {
+export function toSentence(text: string): string {
   return /^(rbee|ssh|--|\.|\/|~)/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }
 

@@ -50,7 +50,9 @@ function toCommandRow({ path, summary }: CommandEntry): [string, string] {
 
 function optionSection(title: string, table: OptionTable, columns: number): string[] {
   const rows = Object.entries(table).map(([name, option]): [string, string] => [
-    `${name === 'help' ? '-h, ' : ''}--${name}${placeholder(option)}`,
+    option.positional && option.value !== undefined
+      ? option.value
+      : `${name === 'help' ? '-h, ' : ''}--${name}${placeholder(option)}`,
     `${option.describe}${option.default === undefined ? '' : ` (default ${option.default})`}`,
   ]);
   return rows.length === 0 ? [] : section(title, rows, columns);

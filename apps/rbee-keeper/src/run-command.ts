@@ -1,3 +1,4 @@
+import { isRbeeError, type RbeeError } from '@rbee/protocol';
 import type { CommandContext } from './command-context.js';
 import type { Invocation } from './command-line.js';
 import { Interrupt } from './interrupt.js';
@@ -5,7 +6,7 @@ import type { KeeperEnvironment } from './keeper-environment.js';
 import { Output } from './output.js';
 import { QueenControl } from './queen/queen-control.js';
 import { withQueen } from './queen/with-queen.js';
-import { errorToJson } from './render-error.js';
+import { errorToJson, toSentence } from './render-error.js';
 import { reportError } from './report-error.js';
 import { type KeeperSettings, readSettings } from './settings.js';
 import { UsageError } from './usage-error.js';
@@ -38,7 +39,7 @@ export async function runCommand(env: KeeperEnvironment, invocation: CommandInvo
     return interrupt.signal.aborted ? 130 : (code ?? 0);
   } catch (caught) {
     if (caught instanceof UsageError) throw caught;
-    if (interrupt.signal.aborted) return tellCancellation(output, interrupt);
+    if (interrupt.signal.aborted) return tellCancellation(output, interrupt, caught);
     // A reader such as `head` that has seen enough is no failure.
     if (output.hasLostReader) return 0;
     reportError(caught, { env, output, settings });
@@ -50,8 +51,11 @@ export async function runCommand(env: KeeperEnvironment, invocation: CommandInvo
   }
 }
 
-function tellCancellation(output: Output, { signal }: Interrupt): number {
-  if (output.json) output.object(errorToJson(signal.reason));
+/** What a command says about its own cancellation, such as how to go on, counts more than the signal's reason. */
+function tellCancellation(output: Output, { signal }: Interrupt, caught: unknown): number {
+  const error = isRbeeError(caught) && caught.code === 'CANCELLED' ? caught : (signal.reason as RbeeError);
+  if (output.json) output.object(errorToJson(error));
   output.tellCancellation();
+  if (error.suggestion !== undefined && !output.json) output.block(toSentence(error.suggestion));
   return 130;
 }

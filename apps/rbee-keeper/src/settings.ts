@@ -48,7 +48,7 @@ const table = {
 };
 
 /** The file is shared by all of rbee; what the daemons read of it is theirs to check. */
-const OTHER_KEYS = ['pool', 'paths', 'remote', 'queen', 'auth', 'audit', 'limits', 'metrics']
+const OTHER_KEYS = ['pool', 'paths', 'remote', 'queen', 'auth', 'audit', 'limits', 'metrics', 'hub']
   .map((section) => `${section}.*`)
   .concat('timeouts.start_grace');
 

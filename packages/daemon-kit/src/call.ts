@@ -15,7 +15,7 @@ import type { z } from 'zod';
 import { type Clock, withTimeout } from './clock.js';
 import { findJsonFault } from './json-fault.js';
 import type { Secret } from './secret-file.js';
-import type { Transport, TransportBody, TransportResponse } from './transport.js';
+import type { Transport, TransportBody, TransportResponse, Upload } from './transport.js';
 
 /** What every call to one service has in common. */
 export interface Target {
@@ -28,6 +28,8 @@ export interface CallOptions<R extends Route> {
   readonly params?: Readonly<Record<string, string>>;
   readonly query?: QueryInputOf<R>;
   readonly body?: BodyInputOf<R>;
+  /** The body of a route that takes an upload. */
+  readonly upload?: Upload | undefined;
   readonly correlationId?: string | undefined;
   /** Milliseconds since the epoch; sent along, so that every hop keeps to it. */
   readonly deadline?: number | undefined;
@@ -129,6 +131,37 @@ export async function callText<R extends Route>(
   })();
 }
 
+/**
+ * Calls a route that answers a file, for the bytes from `start` to before `end`; resolves when its status line has come.
+ * The iteration throws WORKER_CONNECTION_LOST when they break off; leaving it early closes the connection.
+ */
+export async function callBytes<R extends Route>(
+  target: Target,
+  route: R,
+  range: { readonly start: number; readonly end: number },
+  options: CallOptions<R> = {},
+): Promise<AsyncIterable<Uint8Array>> {
+  const { body, status } = await openBody(target, route, options, 'application/octet-stream', {
+    Range: `bytes=${range.start}-${range.end - 1}`,
+  });
+  if (status !== 206) {
+    body.destroy();
+    throw toInvalidAnswer(target, 'not the part of the file that was asked for', { status });
+  }
+  return (async function* () {
+    let bytes = 0;
+    try {
+      for await (const chunk of body) {
+        bytes += chunk.byteLength;
+        yield chunk;
+      }
+    } catch (cause) {
+      throw toBrokenError(target, options.signal, cause);
+    }
+    if (bytes !== range.end - range.start) throw toBrokenError(target, options.signal, undefined);
+  })();
+}
+
 /** An event of a stream, checked; `undefined` for one that this version does not know. */
 export function readEvent<S extends z.ZodType>(schema: S, message: SseMessage): z.output<S> | undefined {
   try {
@@ -145,8 +178,10 @@ async function openBody<R extends Route>(
   route: R,
   options: CallOptions<R>,
   accept: string,
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<TransportResponse> {
-  const { result: response, release } = await exchange(target, route, options, accept, async (answer) => answer);
+  const read = async (answer: TransportResponse) => answer;
+  const { result: response, release } = await exchange(target, route, options, accept, read, headers);
   response.body.once?.('close', release);
   return response;
 }
@@ -158,6 +193,7 @@ async function exchange<R extends Route, T>(
   options: CallOptions<R>,
   accept: string,
   read: (response: TransportResponse) => Promise<T>,
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<{ result: T; release: () => void }> {
   const timeoutMs = options.timeoutMs ?? (route.slow ? undefined : CALL_TIMEOUT_MS);
   const { name } = target.transport.peer;
@@ -169,8 +205,8 @@ async function exchange<R extends Route, T>(
   const run = async (): Promise<T> => {
     const response = await target.transport.send(toPath(route, options), {
       method: route.method,
-      headers: toHeaders(target, options, accept),
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+      headers: { ...toHeaders(target, options, accept), ...headers },
+      body: options.body === undefined ? options.upload : JSON.stringify(options.body),
       signal: abort.signal,
     });
     if (response.status >= 300 || response.status < 200) throw await toPeerError(target, response);
@@ -206,6 +242,7 @@ function toHeaders<R extends Route>(target: Target, options: CallOptions<R>, acc
     Accept: accept,
     'X-Rbee-Version': VERSION,
     ...(options.body === undefined ? {} : { 'Content-Type': 'application/json' }),
+    ...(options.upload === undefined ? {} : { 'Content-Type': 'application/octet-stream' }),
     ...(target.key ? { Authorization: `Bearer ${target.key.reveal()}` } : {}),
     ...(options.correlationId ? { 'X-Correlation-Id': options.correlationId } : {}),
     ...(options.deadline !== undefined && options.deadline <= MAX_DATE_MS

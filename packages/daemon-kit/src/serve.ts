@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
 import {
   type BodyOf,
   correlationIdSchema,
@@ -34,6 +35,8 @@ export interface Call<R extends Route = Route> {
   readonly signal: AbortSignal;
   /** Whether the caller asked for an event stream by its Accept header. */
   readonly acceptsEventStream: boolean;
+  /** The bytes of an upload as they arrive; empty for every other route. */
+  readonly upload: AsyncIterable<Uint8Array>;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly log: Logger;
 }
@@ -45,6 +48,11 @@ export class Reply<B> {
     readonly status: number,
     readonly headers: Readonly<Record<string, string>> = {},
   ) {}
+}
+
+/** The answer of a route that sends a file: the whole of it, or the range that the caller asked for. */
+export class FileReply {
+  constructor(readonly path: string) {}
 }
 
 /** The writing end of a text answer. */
@@ -69,7 +77,9 @@ export type Handler<R extends Route> = R['answer']['kind'] extends 'json'
     ? (call: Call<R>, stream: EventStream<EventOf<R>>) => Promise<AnswerInstead<R>>
     : R['answer']['kind'] extends 'text'
       ? (call: Call<R>, stream: TextStream) => Promise<void>
-      : (call: Call<R>) => Promise<void>;
+      : R['answer']['kind'] extends 'bytes'
+        ? (call: Call<R>) => Promise<FileReply>
+        : (call: Call<R>) => Promise<void>;
 
 export type Handlers<T extends RouteTable> = { readonly [K in keyof T]: Handler<T[K]> };
 
@@ -85,6 +95,7 @@ export interface ServeOptions {
   readonly onCall?: (routeName: string) => void;
 }
 
+const NO_BYTES: AsyncIterable<Uint8Array> = Readable.from([]);
 const BODY_LIMIT = 1024 * 1024;
 const KEEP_ALIVE_MS = 10_000;
 /** The last moment that a date can hold. */
@@ -173,6 +184,7 @@ async function answer(
     deadline,
     signal: abort.signal,
     acceptsEventStream: request.headers.accept?.includes('text/event-stream') ?? false,
+    upload: route.upload ? request : NO_BYTES,
     headers: request.headers,
     log: options.log.with({ correlation_id: correlationId }),
   };
@@ -206,6 +218,7 @@ async function run(
   const result = await handler(call).catch((caught: unknown) => {
     throw toCallError(caught, call.signal);
   });
+  if (kind === 'bytes') return sendFile(response, result as FileReply, call.signal);
   if (kind === 'empty') response.status(204).end();
   else sendJson(response, result, route.answer.kind === 'json' ? (route.answer.status?.[0] ?? 200) : 200);
 }
@@ -213,6 +226,20 @@ async function run(
 function sendJson(response: Response, result: unknown, status: number): void {
   if (result instanceof Reply) response.set(result.headers).status(result.status).json(result.body);
   else response.status(status).json(result);
+}
+
+/** Resolves when the file has gone out; a caller that leaves in the middle has had enough. */
+function sendFile(response: Response, { path }: FileReply, signal: AbortSignal): Promise<void> {
+  // Nobody keeps a copy of it that would have to be told from the next one.
+  const options = { dotfiles: 'allow', etag: false, lastModified: false, cacheControl: false } as const;
+  return new Promise((resolve, reject) => {
+    response.type('application/octet-stream');
+    response.sendFile(path, options, (cause?: NodeJS.ErrnoException & { status?: number }) => {
+      if (!cause || signal.aborted || response.closed) return resolve();
+      const reason = cause.status === 416 ? new RbeeError('INVALID_REQUEST', 'the file has no such range') : cause;
+      reject(reason);
+    });
+  });
 }
 
 async function runText(

@@ -59,6 +59,23 @@ export const settingSchema = {
   text: z.string().min(1),
   port: wholeNumber(z.number().int().min(1024, 'must be 1024 to 65535').max(65535, 'must be 1024 to 65535')),
   count: wholeNumber(z.number().int().min(0)),
+  positive: z
+    .union(
+      [
+        z.number(),
+        z
+          .string()
+          .regex(/^\d+(\.\d+)?$/)
+          .transform(Number),
+      ],
+      'must be a number',
+    )
+    .refine((value) => value > 0, 'must be more than 0'),
+  /** An address without a slash at its end. */
+  httpAddress: z
+    .string()
+    .refine((value) => /^https?:\/\/[^/]/.test(value) && URL.canParse(value), 'must be an http:// or https:// address')
+    .transform((value) => value.replace(/\/+$/, '')),
   flag: z.union(
     [z.boolean(), z.enum(['true', 'false', '1', '0', '']).transform((text) => text === 'true' || text === '1')],
     'must be true or false',

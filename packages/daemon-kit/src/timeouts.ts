@@ -20,6 +20,8 @@ const DEFAULTS_MS = {
   busy_retry: 1_000,
   first_byte: 300_000,
   stall: 60_000,
+  download_stall: 60_000,
+  download_retry: 100,
   cancel_ack: 5_000,
   health_poll: 30_000,
   health_call: 5_000,
@@ -44,7 +46,7 @@ export type TimeoutName = keyof typeof DEFAULTS_MS;
 /** Every time limit in milliseconds, by name. */
 export type Timeouts = Readonly<Record<TimeoutName, number>>;
 
-/** The default limits; `busy_retry` is the first of the waits 1, 2, 4 (each twice the one before). */
+/** The default limits; `busy_retry` and `download_retry` are the first of waits of which each is twice the one before. */
 export const DEFAULT_TIMEOUTS: Timeouts = DEFAULTS_MS;
 
 /** Settings for every time limit: key `timeouts.<name>` in the file, `RBEE_T_<NAME>` in the environment. */

@@ -5,14 +5,21 @@ import {
   type IncomingMessage,
   type RequestOptions,
 } from 'node:http';
-import type { Duplex } from 'node:stream';
+import { type Duplex, pipeline, Readable } from 'node:stream';
 import { isRbeeError, RbeeError } from '@rbee/protocol';
 
 export interface TransportRequest {
   readonly method: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string | undefined;
+  readonly body?: string | Upload | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** A body that is sent while it is read. */
+export interface Upload {
+  readonly bytes: AsyncIterable<Uint8Array>;
+  /** How many there are, exactly. */
+  readonly length: number;
 }
 
 /** Bytes as they arrive. Leaving its iteration early closes the connection. */
@@ -95,8 +102,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         port: base.port || 80,
         path,
         method: init.method,
-        headers:
-          body === undefined ? init.headers : { ...init.headers, 'Content-Length': String(Buffer.byteLength(body)) },
+        headers: body === undefined ? init.headers : { ...init.headers, 'Content-Length': String(lengthOf(body)) },
       };
       const outgoing = httpRequest(target);
       const closingsBefore = closings;
@@ -130,16 +136,23 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         answered = true;
         resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: incoming });
       });
-      outgoing.end(body);
+      if (typeof body !== 'object') outgoing.end(body);
+      // Whatever ends it early is the error of the request; one that was answered early needs no more of the body.
+      else pipeline(Readable.from(body.bytes, { objectMode: false }), outgoing, () => undefined);
     });
   return {
     peer: { name, url },
-    send: (path, init) => send(path, init, true),
+    // Bytes that were read once cannot be sent again.
+    send: (path, init) => send(path, init, typeof init.body !== 'object'),
     close: () => {
       closings++;
       agent.destroy();
     },
   };
+}
+
+function lengthOf(body: string | Upload): number {
+  return typeof body === 'string' ? Buffer.byteLength(body) : body.length;
 }
 
 function readAddress(name: string, url: string): URL {

@@ -1,9 +1,21 @@
 import { z } from 'zod';
+import {
+  activeDownloadSchema,
+  downloadAnswerSchema,
+  downloadIdSchema,
+  downloadProgressSchema,
+  downloadRequestSchema,
+  importRequestSchema,
+  importStateSchema,
+  modelRemovalSchema,
+  scanResultSchema,
+} from './download.js';
 import { optional } from './field.js';
 import { backendStatusSchema, hiveEventSchema, hiveHealthSchema, resourcesSchema, workerBinarySchema } from './hive.js';
 import { workerIdSchema } from './identifiers.js';
 import { hiveLogQuerySchema } from './log-query.js';
-import { modelSchema } from './model.js';
+import { modelIdSchema, modelSchema, modelVariantSchema } from './model.js';
+import { modelRefSchema } from './model-ref.js';
 import { defineRoutes } from './route.js';
 import {
   heartbeatSchema,
@@ -16,6 +28,8 @@ import {
 } from './worker.js';
 
 const workerParams = z.object({ worker_id: workerIdSchema });
+const modelParams = z.object({ id: modelIdSchema });
+const fileIndex = z.coerce.number().int().min(0).max(999);
 const acknowledgement = z.object({ message: z.string() });
 
 /** Everything that a hive answers. */
@@ -98,7 +112,78 @@ export const hiveRoutes = defineRoutes({
     method: 'GET',
     path: '/v1/models/list',
     query: z.object({ provider: optional(z.enum(['hf', 'local', 'builtin'])) }),
-    answer: { kind: 'json', schema: z.object({ models: z.array(modelSchema) }) },
+    answer: {
+      kind: 'json',
+      schema: z.object({ models: z.array(modelSchema), downloads: z.array(activeDownloadSchema) }),
+    },
   },
+  downloadModel: {
+    method: 'POST',
+    path: '/v1/models/download',
+    // It may have to ask the hub.
+    slow: true,
+    body: downloadRequestSchema,
+    answer: { kind: 'json', schema: downloadAnswerSchema, status: [202, 200] },
+  },
+  downloadProgress: {
+    method: 'GET',
+    path: '/v1/models/download/progress',
+    slow: true,
+    query: z.object({ id: optional(downloadIdSchema) }),
+    answer: { kind: 'sse', events: downloadProgressSchema, unnamed: true },
+  },
+  /** Takes back one request for a download; it ends, and keeps what it has, when nobody else needs it. */
+  cancelDownload: {
+    method: 'DELETE',
+    path: '/v1/models/download/{download_id}',
+    params: z.object({ download_id: downloadIdSchema }),
+    answer: { kind: 'json', schema: z.object({ message: z.string(), ended: z.boolean() }) },
+  },
+  modelVariants: {
+    method: 'GET',
+    path: '/v1/models/variants',
+    slow: true,
+    query: z.object({ model_ref: modelRefSchema }),
+    answer: { kind: 'json', schema: z.object({ model_ref: z.string(), variants: z.array(modelVariantSchema) }) },
+  },
+  scanModels: {
+    method: 'POST',
+    path: '/v1/models/scan',
+    slow: true,
+    answer: { kind: 'json', schema: scanResultSchema },
+  },
+  /** Bytes of one file of a model; ranges are served. */
+  readModelFile: {
+    method: 'GET',
+    path: '/v1/models/{id}/files/{index}',
+    slow: true,
+    params: modelParams.extend({ index: fileIndex }),
+    answer: { kind: 'bytes' },
+  },
+  /** Begins to take in a model from another hive, or goes on with it. */
+  importModel: {
+    method: 'POST',
+    path: '/v1/models/import',
+    slow: true,
+    body: importRequestSchema,
+    answer: { kind: 'json', schema: importStateSchema, status: [202, 200] },
+  },
+  /** Appends the body to one file of an import, from `offset` on, which must be where the file ends now. */
+  writeModelFile: {
+    method: 'PUT',
+    path: '/v1/models/import/{download_id}/files/{index}',
+    slow: true,
+    upload: true,
+    params: z.object({ download_id: downloadIdSchema, index: fileIndex }),
+    query: z.object({ offset: z.coerce.number().int().min(0) }),
+    answer: { kind: 'json', schema: z.object({ offset: z.number().int() }) },
+  },
+  removeModel: {
+    method: 'DELETE',
+    path: '/v1/models/{id}',
+    params: modelParams,
+    answer: { kind: 'json', schema: modelRemovalSchema },
+  },
+  metrics: { method: 'GET', path: '/metrics', answer: { kind: 'text' } },
   logs: { method: 'GET', path: '/v1/logs', slow: true, query: hiveLogQuerySchema, answer: { kind: 'text' } },
 });

@@ -1,3 +1,4 @@
+export * from './download.js';
 export * from './error-catalogue.js';
 export * from './error-event.js';
 export * from './field.js';
@@ -10,6 +11,7 @@ export * from './model.js';
 export * from './model-ref.js';
 export * from './narration.js';
 export * from './node.js';
+export * from './node-models.js';
 export * from './queen.js';
 export * from './queen-routes.js';
 export * from './rbee-error.js';

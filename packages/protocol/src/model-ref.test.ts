@@ -1,7 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { parseInput } from './field.js';
-import { BUNDLED_MODEL_REF, formatModelRef, type ModelRef, modelRefSchema, parseModelRef } from './model-ref.js';
+import {
+  BUNDLED_MODEL_REF,
+  fileStem,
+  findModel,
+  formatModelRef,
+  type ModelRef,
+  modelRefSchema,
+  parseModelRef,
+} from './model-ref.js';
 
 describe('a model reference', () => {
   it.each<[string, ModelRef]>([
@@ -12,6 +20,10 @@ describe('a model reference', () => {
     ],
     ['hf:org/repo:Q4_K_M', { provider: 'hf', reference: 'org/repo', variant: 'Q4_K_M' }],
     ['hf:o/r_1:file-q4.gguf', { provider: 'hf', reference: 'o/r_1', variant: 'file-q4.gguf' }],
+    [
+      'hf:o/r:Q4/file-00001-of-00002.gguf',
+      { provider: 'hf', reference: 'o/r', variant: 'Q4/file-00001-of-00002.gguf' },
+    ],
     ['file:///models/x.gguf', { provider: 'local', reference: '/models/x.gguf' }],
     ['file:/models/my model.gguf', { provider: 'local', reference: '/models/my model.gguf' }],
     [BUNDLED_MODEL_REF, { provider: 'builtin', reference: 'honeycomb' }],
@@ -35,7 +47,11 @@ describe('a model reference', () => {
     ['HF:org/repo', 'special_characters'],
     ['hf:org/re po', 'special_characters'],
     ['hf:org/a..b', 'special_characters'],
+    ['hf:org/repo:a//b', 'special_characters'],
+    ['hf:org/repo:/etc/x', 'special_characters'],
+    ['hf:org/repo:a/', 'special_characters'],
     ['hf:org/repo:..', 'path_traversal'],
+    ['hf:org/repo:a/../b', 'path_traversal'],
     ['builtin:honeycomb:..', 'path_traversal'],
     ['hf:../../etc/passwd', 'path_traversal'],
     ['hf:org/../x', 'path_traversal'],
@@ -89,4 +105,59 @@ describe('a model reference', () => {
       { numRuns: 500 },
     );
   });
+});
+
+describe('which model a reference means', () => {
+  const row = (
+    reference: string,
+    variant: string | undefined,
+    file: string,
+    provider: ModelRef['provider'] = 'hf',
+  ) => ({
+    provider,
+    reference,
+    variant,
+    local_path: `/models/${file}`,
+  });
+  const q8 = row('o/r', 'Q8_0', 'r.Q8_0.gguf');
+  const q4 = row('o/r', 'Q4_K_M', 'r.Q4_K_M.gguf');
+  const split = row('o/r', 'F16', 'r-f16-00001-of-00003.gguf');
+  const other = row('o/other', 'Q4_K_M', 'other.Q4_K_M.gguf');
+  const only = row('o/only', 'model', 'model.gguf');
+  const bundled = row('honeycomb', 'q4_k_m', 'honeycomb-q4_k_m.gguf', 'builtin');
+  const bundled8 = row('honeycomb', 'q8_0', 'honeycomb-q8_0.gguf', 'builtin');
+  const local = row('/models/own.gguf', undefined, 'own.gguf', 'local');
+  const models = [q8, other, q4, split, only, bundled8, bundled, local];
+
+  it.each([
+    ['hf:o/r', q4],
+    ['hf:o/r:Q4_K_M', q4],
+    ['hf:o/r:q4_k_m', q4],
+    ['hf:o/r:Q8_0', q8],
+    ['hf:o/r:r.Q8_0.gguf', q8],
+    ['hf:o/r:folder/R.q8_0', q8],
+    ['hf:o/r:r-f16-00001-of-00003.gguf', split],
+    ['hf:o/r:Q5_K_M', undefined],
+    ['hf:o/only', only],
+    ['hf:o/only:Q4_K_M', undefined],
+    ['hf:x/r', undefined],
+    ['builtin:honeycomb', bundled],
+    ['builtin:honeycomb:Q8_0', bundled8],
+    ['builtin:honeycomb:f16', undefined],
+    ['file:///models/own.gguf', local],
+    ['file:///models/gone.gguf', undefined],
+  ])('%s', (text, model) => {
+    expect(findModel(models, parseModelRef(text) as ModelRef)).toBe(model);
+  });
+
+  it('takes the first one that is there where the default is not', () => {
+    expect(findModel([q8, split], { provider: 'hf', reference: 'o/r' })).toBe(q8);
+    expect(findModel([bundled8], { provider: 'builtin', reference: 'honeycomb' })).toBeUndefined();
+  });
+
+  it.each([
+    ['a/b/c.Q4_K_M.gguf', 'c.Q4_K_M'],
+    ['m-00002-of-00010.GGUF', 'm'],
+    ['m', 'm'],
+  ])('the stem of %s is %s', (path, stem) => expect(fileStem(path)).toBe(stem));
 });

@@ -3,6 +3,8 @@ import { optional } from './field.js';
 import { jobIdSchema, nodeNameSchema, workerIdSchema } from './identifiers.js';
 import { generationResultSchema } from './inference.js';
 import { queenLogQuerySchema } from './log-query.js';
+import { modelIdSchema } from './model.js';
+import { modelRefSchema } from './model-ref.js';
 import {
   addNodeSchema,
   hiveCommandEventSchema,
@@ -15,6 +17,14 @@ import {
   nodeRowSchema,
   updateNodeSchema,
 } from './node.js';
+import {
+  nodeModelsSchema,
+  nodeRemovalSchema,
+  nodeScanSchema,
+  nodeVariantsSchema,
+  pullEventSchema,
+  pullRequestSchema,
+} from './node-models.js';
 import {
   globalWorkerSchema,
   leaseEventSchema,
@@ -121,6 +131,43 @@ export const queenRoutes = defineRoutes({
     slow: true,
     body: hiveCommandSchema,
     answer: { kind: 'sse', events: hiveCommandEventSchema },
+  },
+  listModels: {
+    method: 'GET',
+    path: '/v2/models',
+    slow: true,
+    /** A node that is named has its hive started where it does not run. */
+    query: z.object({ node: optional(nodeNameSchema) }),
+    answer: { kind: 'json', schema: nodeModelsSchema },
+  },
+  pullModel: {
+    method: 'POST',
+    path: '/v2/models/pull',
+    slow: true,
+    body: pullRequestSchema,
+    answer: { kind: 'sse', events: pullEventSchema },
+  },
+  scanModels: {
+    method: 'POST',
+    path: '/v2/models/scan',
+    slow: true,
+    body: z.object({ node: optional(nodeNameSchema) }),
+    answer: { kind: 'json', schema: nodeScanSchema },
+  },
+  modelVariants: {
+    method: 'GET',
+    path: '/v2/models/variants',
+    slow: true,
+    query: z.object({ model: modelRefSchema, node: optional(nodeNameSchema) }),
+    answer: { kind: 'json', schema: nodeVariantsSchema },
+  },
+  removeModel: {
+    method: 'DELETE',
+    path: '/v2/models/{id}',
+    slow: true,
+    params: z.object({ id: modelIdSchema }),
+    query: z.object({ node: optional(nodeNameSchema) }),
+    answer: { kind: 'json', schema: nodeRemovalSchema },
   },
   logs: { method: 'GET', path: '/v2/logs', slow: true, query: queenLogQuerySchema, answer: { kind: 'text' } },
   lease: { method: 'POST', path: '/v2/leases', slow: true, answer: { kind: 'sse', events: leaseEventSchema } },

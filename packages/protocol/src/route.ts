@@ -15,6 +15,8 @@ export type Answer =
       readonly unnamed?: true;
     }
   | { readonly kind: 'text' }
+  /** A file, whole or the range that was asked for. */
+  | { readonly kind: 'bytes' }
   /** 204 without a body. */
   | { readonly kind: 'empty' };
 
@@ -33,6 +35,8 @@ export interface Route {
   readonly params?: z.ZodType;
   readonly query?: z.ZodType;
   readonly body?: z.ZodType;
+  /** The body is a stream of bytes that the handler reads itself, of any length. */
+  readonly upload?: true;
   readonly answer: Answer;
 }
 

@@ -1,7 +1,9 @@
 import { z } from 'zod';
+import { MODEL_SOURCES } from './download.js';
 import { acceptAliases, optional, withDefault } from './field.js';
 import { backendSchema, deviceSchema, workerIdSchema } from './identifiers.js';
 import { errorEventSchema } from './inference.js';
+import { memoryFiguresSchema } from './model.js';
 import { modelRefSchema } from './model-ref.js';
 import { narrationSchema } from './narration.js';
 
@@ -82,6 +84,7 @@ export const spawnAnswerSchema = z.object({
   events_url: z.string(),
   api_key: optional(z.string()),
   device: optional(deviceSchema),
+  /** While the model is being fetched. */
   download_id: optional(z.string()),
   progress_url: optional(z.string()),
 });
@@ -100,7 +103,14 @@ export const progressEventSchema = z.object({
   /** Megabits per second. */
   speed_mbps: optional(z.number()),
   eta_seconds: optional(z.number()),
+  /** Bytes that were on disk already from an earlier attempt. */
   resumed_from: optional(z.number()),
+  /** Whether a configured limit sets the speed. */
+  throttled: optional(z.boolean()),
+  /** Where the bytes of a download come from. */
+  source: optional(z.enum(MODEL_SOURCES)),
+  /** Of a download with the stage `waiting`: as many others less one are in front of it. */
+  position: optional(z.number().int()),
 });
 export type ProgressEvent = z.output<typeof progressEventSchema>;
 
@@ -122,6 +132,8 @@ export const readyCallbackSchema = z.object({
   device: deviceSchema,
   state: withDefault(z.enum(['loading', 'idle', 'busy', 'draining', 'failed']), 'loading'),
   vram_bytes: optional(z.number()),
+  /** What the loaded model takes, by the engine's own account. */
+  memory: optional(memoryFiguresSchema),
   slots_total: optional(z.number().int()),
   slots_available: optional(z.number().int()),
   pid: optional(z.number().int()),

@@ -1,4 +1,5 @@
 import { LlamaLogLevel } from 'node-llama-cpp';
+import { type BufferLine, readBufferLines } from './buffer-line.js';
 
 /** Takes the engine's own log lines. */
 export interface EngineLog {
@@ -9,10 +10,14 @@ export interface EngineLog {
 
 const KEPT = 32;
 
-/** Passes the engine's log lines on, and keeps the last errors among them: the engine's exceptions don't say why, its log does. */
+/**
+ * Passes the engine's log lines on, and keeps what only they tell: the last errors, because its exceptions don't say why, and the
+ * sizes of its buffers.
+ */
 export class EngineLogTap {
   readonly #log: EngineLog;
   readonly #errors: string[] = [];
+  readonly #buffers: BufferLine[] = [];
 
   constructor(log: EngineLog) {
     this.#log = log;
@@ -23,10 +28,16 @@ export class EngineLogTap {
     return this.#errors.splice(0);
   }
 
+  /** Buffers that were announced since the last call; the engine tells of them on the level `info`. */
+  takeBuffers(): BufferLine[] {
+    return this.#buffers.splice(0);
+  }
+
   readonly write = (level: LlamaLogLevel, message: string): void => {
     const text = message.trim();
     if (text === '') return;
     const bad = level === LlamaLogLevel.error || level === LlamaLogLevel.fatal;
+    for (const buffer of readBufferLines(text)) if (this.#buffers.push(buffer) > KEPT) this.#buffers.shift();
     if (bad && this.#errors.push(text) > KEPT) this.#errors.shift();
     this.#log[bad || level === LlamaLogLevel.warn ? 'warn' : 'debug']({ engine: level }, text);
   };

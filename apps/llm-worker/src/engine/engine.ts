@@ -1,4 +1,4 @@
-import { RbeeError, type Resume } from '@rbee/protocol';
+import { type MemoryFigures, RbeeError, type Resume } from '@rbee/protocol';
 import { LlamaVocabularyType, type Token } from 'node-llama-cpp';
 import { listUsableThreads, median } from './choose-threads.js';
 import { ChunkPacer } from './chunk-pacer.js';
@@ -97,6 +97,11 @@ export class Engine {
   /** Memory of the model and its context on the device; 0 on the CPU. */
   get vramBytes(): number {
     return this.#loaded.vramBytes;
+  }
+
+  /** What the model takes, by the engine's own account. */
+  get memory(): MemoryFigures | undefined {
+    return this.#loaded.memory;
   }
 
   get layers(): number {

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type Backend, RbeeError } from '@rbee/protocol';
+import type { Backend, MemoryFigures } from '@rbee/protocol';
 import type { Llama, LlamaContext, LlamaModel } from 'node-llama-cpp';
-import { MAX_CHUNK } from './chunk-size.js';
+import { createContext } from './create-context.js';
 import { type EngineLog, EngineLogTap } from './engine-log.js';
 import { explainLoadFailure } from './load-error.js';
 import { type MeasuredSpeed, measureSpeed } from './measure-speed.js';
@@ -37,11 +37,10 @@ export interface LoadedModel {
   readonly contextSize: number;
   readonly layers: number;
   readonly vramBytes: number;
+  /** By the engine's own account; left out when it gives none. */
+  readonly memory: MemoryFigures | undefined;
   readonly speed: MeasuredSpeed;
 }
-
-/** Contexts of a long-context model would take more memory than the model itself; who needs more asks for it (`--ctx`). */
-const DEFAULT_CONTEXT_CAP = 4096;
 
 /**
  * Loads a model with all its layers on the backend that was asked for, makes the context for all slots, and measures how this machine
@@ -70,14 +69,12 @@ export async function loadModel(options: LoadOptions): Promise<LoadedModel> {
       onLoadProgress: report,
       ...(signal ? { loadSignal: signal } : {}),
     });
-    checkWantedContext(model, options);
-    const context = await createContext(model, llama, options);
+    const { context, contextSize, memory } = await createContext(model, tap, options);
     const speed = await measure(llama, context, file.bytes, options);
     signal?.throwIfAborted();
     report(1);
-    const contextSize = Math.min(wantedContext(model, options), context.contextSize);
     const vramBytes = model.memoryUsage.vram + context.memoryUsage.vram;
-    return { llama, model, context, contextSize, layers: file.layers, vramBytes, speed };
+    return { llama, model, context, contextSize, layers: file.layers, vramBytes, memory, speed };
   } catch (failure) {
     await nextTurn(); // the engine's log lines come behind its exception
     const logged = tap.takeErrors();
@@ -86,36 +83,6 @@ export async function loadModel(options: LoadOptions): Promise<LoadedModel> {
     if (signal?.aborted) throw signal.reason;
     throw explainLoadFailure(modelPath, failure, logged);
   }
-}
-
-function wantedContext(model: LlamaModel, options: LoadOptions): number {
-  return options.contextSize ?? Math.min(model.trainContextSize, DEFAULT_CONTEXT_CAP);
-}
-
-function checkWantedContext(model: LlamaModel, options: LoadOptions): void {
-  const { trainContextSize } = model;
-  if (options.contextSize === undefined || options.contextSize <= trainContextSize) return;
-  throw new RbeeError(
-    'CONTEXT_LENGTH_EXCEEDED',
-    `a context of ${options.contextSize} tokens was asked for, the model was trained for ${trainContextSize}`,
-    {
-      details: { required: options.contextSize, context_size: trainContextSize },
-      suggestion: `ask for at most ${trainContextSize} tokens (--ctx ${trainContextSize})`,
-    },
-  );
-}
-
-/** Flash attention makes small models on a CPU slower, the more so the longer the answer; a GPU gains by it. */
-async function createContext(model: LlamaModel, llama: Llama, options: LoadOptions): Promise<LlamaContext> {
-  return await model.createContext({
-    sequences: options.slots,
-    contextSize: wantedContext(model, options),
-    batchSize: Math.max(MAX_CHUNK, options.slots),
-    flashAttention: llama.gpu === false ? false : 'auto',
-    threads: { ideal: llama.cpuMathCores, min: 1 },
-    failedCreationRemedy: false,
-    ...(options.signal ? { createSignal: options.signal } : {}),
-  });
 }
 
 async function measure(

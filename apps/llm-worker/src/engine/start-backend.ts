@@ -2,6 +2,14 @@ import { type Backend, RbeeError } from '@rbee/protocol';
 import { getLlama, type Llama, type LlamaGpuType, LlamaLogLevel } from 'node-llama-cpp';
 import type { EngineLogTap } from './engine-log.js';
 
+/** The engine hands its log to the first instance of a process alone: that of a later one goes to standard output. */
+let first: WeakRef<Llama> | undefined;
+
+/** Whether what this instance logs can be heard, and so may be asked for. */
+export function hearsLog(llama: Llama): boolean {
+  return first?.deref() === llama;
+}
+
 /**
  * Starts the engine on exactly the backend that was asked for; nothing is built, downloaded or replaced by something else. Throws
  * BACKEND_UNAVAILABLE or GPU_NOT_AVAILABLE.
@@ -21,6 +29,7 @@ export async function startBackend(backend: Backend, tap: EngineLogTap): Promise
   } catch (cause) {
     throw toBackendError(backend, 'the engine has no working binary for it on this machine', cause);
   }
+  first ??= new WeakRef(llama);
   if (llama.gpu === gpu) return llama;
   const found = llama.gpu === false ? 'cpu' : llama.gpu;
   await llama.dispose();

@@ -11,11 +11,15 @@ import {
 } from '@rbee/daemon-kit';
 import {
   type BackendStatus,
+  findModel,
   type GlobalWorker,
   type HiveStatus,
   hiveEventSchema,
   hiveRoutes,
   isRbeeError,
+  type JsonOf,
+  type Model,
+  type ModelRef,
   RbeeError,
   type Resources,
   type Worker,
@@ -116,6 +120,16 @@ export class LiveNode {
 
   worker(id: string): Worker | undefined {
     return this.#state.worker(id);
+  }
+
+  /** The node's catalog, as far as its hive has told. */
+  get models(): Model[] {
+    return this.#state.models;
+  }
+
+  /** The model that a reference means here; `undefined` when the node does not have it. */
+  findModel(ref: ModelRef): Model | undefined {
+    return findModel(this.#state.models, ref);
   }
 
   get standing(): NodeStanding {
@@ -242,6 +256,14 @@ export class LiveNode {
     return detail;
   }
 
+  /** Reads the catalog anew, and what is on its way into it. */
+  async refreshModels({ correlationId, signal }: HiveCall): Promise<JsonOf<typeof hiveRoutes.listModels>> {
+    const timeoutMs = this.#options.timeouts.call;
+    const answer = await callJson(this.link.hive, hiveRoutes.listModels, { correlationId, signal, timeoutMs });
+    this.#state.replaceModels(answer.models);
+    return answer;
+  }
+
   /** Remembers the key that jobs for a worker need. */
   noteKey(id: string, key: string): void {
     this.#state.keepKey(id, key);
@@ -357,7 +379,7 @@ export class LiveNode {
     this.#options.onChange();
   }
 
-  #takeModel({ change, model }: { change: string; model: Parameters<NodeState['keepModel']>[0] }): void {
+  #takeModel({ change, model }: { change: string; model: Model }): void {
     if (change === 'removed') this.#state.forgetModel(model.id);
     else this.#state.keepModel(model);
   }

@@ -25,6 +25,10 @@ export class NodeState {
     return this.#models.size;
   }
 
+  get models(): Model[] {
+    return [...this.#models.values()];
+  }
+
   worker(id: string): Worker | undefined {
     return this.#workers.get(id);
   }
@@ -34,7 +38,7 @@ export class NodeState {
     this.clear();
     for (const worker of workers) this.keepWorker(worker);
     for (const id of this.#keys.keys()) if (!this.#workers.has(id)) this.#keys.delete(id);
-    for (const model of models) this.#models.set(model.id, model);
+    this.replaceModels(models);
     this.backends = backends;
     this.resources = resources;
   }
@@ -51,6 +55,12 @@ export class NodeState {
 
   keepModel(model: Model): void {
     this.#models.set(model.id, model);
+  }
+
+  /** Takes the place of every model that was known. */
+  replaceModels(models: readonly Model[]): void {
+    this.#models.clear();
+    for (const model of models) this.keepModel(model);
   }
 
   forgetModel(id: string): void {

@@ -1,18 +1,15 @@
-import { type Clock, type Logger, readSecretFile, type Timeouts, userPaths } from '@rbee/daemon-kit';
+import { type Clock, type Logger, readSecretFile, userPaths } from '@rbee/daemon-kit';
 import type { Backend, BackendStatus } from '@rbee/protocol';
 import type { QueenSettings } from '../config.js';
 import { Installer } from '../install/installer.js';
 import { INSTALLATION } from '../installation.js';
 import { createLink, type LinkParts } from '../link/create-link.js';
-import { MockSshSession } from '../link/mock-ssh-session.js';
+import { sessionFactory } from '../link/session-factory.js';
 import type { NodeRouteParts } from '../node-routes.js';
 import type { NodeRecord } from '../registry/node-record.js';
 import { type NodeChanges, NodeRegistry } from '../registry/node-registry.js';
 import { toBackendStatuses } from '../setup/capabilities.js';
 import { NodeAdmin } from '../setup/node-admin.js';
-import type { HostKeys } from '../ssh/host-key.js';
-import type { SshAddress } from '../ssh/ssh-address.js';
-import { SshSession } from '../ssh/ssh-session.js';
 import { LiveNode } from './live-node.js';
 import type { Nodes } from './nodes.js';
 import type { NodeStanding } from './standing.js';
@@ -40,10 +37,11 @@ export interface RegisteredNodes {
  * registry that cannot be read is logged: this machine can be used all the same.
  */
 export async function openRegisteredNodes(parts: RegisteredNodesParts): Promise<RegisteredNodes> {
-  const { settings, clock, log, home, variables, nodes } = parts;
+  const { settings, clock, log, home, user, variables, nodes } = parts;
   const { timeouts, remoteBinaryPath: binaryPath } = settings;
   const registry = NodeRegistry.open({ file: settings.database, clock, log });
-  const createSession = sessionFactory(parts, timeouts);
+  const simulated = settings.mockHiveUrl !== undefined;
+  const createSession = sessionFactory({ clock, log, timeouts, home, user, variables, simulated });
   /** What was seen of a node; a node that was removed meanwhile needs none of it. */
   const writing = new Set<Promise<unknown>>();
   const remember = (name: string, changes: NodeChanges) => {
@@ -60,7 +58,7 @@ export async function openRegisteredNodes(parts: RegisteredNodesParts): Promise<
     log,
     timeouts,
     variables,
-    createSession: (node, address, hostKeys) => createSession(node, address, hostKeys, undefined),
+    createSession: (node, address, hostKeys) => createSession(node, address, hostKeys),
     onOwned: (node, ownedHive) => remember(node, { ownedHive }),
     binaryPath,
     mockHive: settings.mockHiveUrl === undefined ? undefined : { url: settings.mockHiveUrl, key: hiveKeyOf(settings) },
@@ -103,24 +101,12 @@ export async function openRegisteredNodes(parts: RegisteredNodesParts): Promise<
     stateFolder: userPaths({ home }).state,
     gitRepoDir: settings.remoteGitRepoDir,
   });
-  const openSession = ({ name, ssh, hostKeys }: NodeRecord) =>
-    ssh ? createSession(name, ssh, hostKeys, undefined) : undefined;
+  const openSession = ({ name, ssh, hostKeys }: NodeRecord) => (ssh ? createSession(name, ssh, hostKeys) : undefined);
   const close = async () => {
     await Promise.all(writing);
     await registry.close();
   };
   return { routes: { registry, admin, installer, openSession }, close };
-}
-
-function sessionFactory({ settings, clock, log, home, user, variables }: RegisteredNodesParts, timeouts: Timeouts) {
-  return (node: string, address: SshAddress, hostKeys: HostKeys, expectedFingerprint: string | undefined) =>
-    settings.mockHiveUrl === undefined
-      ? new SshSession({
-          ...{ node, address, clock, log, timeouts, variables, home, user },
-          hostKeys: () => hostKeys,
-          expectedFingerprint,
-        })
-      : new MockSshSession({ address, clock, timeouts, variables });
 }
 
 function hiveKeyOf({ hiveTokenFile }: QueenSettings) {

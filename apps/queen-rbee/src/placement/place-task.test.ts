@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { type Placement, placeTask } from './place-task.js';
-import type { NodeView, PendingStart, Wanted, WorkerView } from './snapshot.js';
+import type { NodeModelView, NodeView, PendingStart, Wanted, WorkerView } from './snapshot.js';
 
 const MB = 2 ** 20;
 
@@ -35,6 +35,14 @@ function node(name: string, fields: Partial<NodeView> = {}): NodeView {
   };
 }
 
+/** A variant of hf:org/m in a node's catalog. */
+const model = (size_mb: number, variant = 'Q4_K_M'): NodeModelView => ({
+  provider: 'hf',
+  reference: 'org/m',
+  variant,
+  local_path: `/models/hf/org/m/${variant}/m-${variant}.gguf`,
+  size_bytes: size_mb * MB,
+});
 const start = (fields: Partial<PendingStart> = {}): PendingStart => ({
   key: 's1',
   model: 'hf:org/m',
@@ -43,7 +51,8 @@ const start = (fields: Partial<PendingStart> = {}): PendingStart => ({
   worker: undefined,
   ...fields,
 });
-const ram = (ram_available_mb: number) => ({ ram_available_mb }) as NonNullable<NodeView['resources']>;
+const ram = (ram_available_mb: number, disk_available_mb = 500_000) =>
+  ({ ram_available_mb, disk_available_mb }) as NonNullable<NodeView['resources']>;
 const away = { hiveUp: false, backends: [] } satisfies Partial<NodeView>;
 /** A node with one GPU for each figure of free memory in MB. */
 const gpus = (...free: number[]): Partial<NodeView> => ({
@@ -177,11 +186,51 @@ describe('placeTask', () => {
       [node('a', { workers: [worker('x', { inFlight: 4, waiting: 3 }), worker('y', { inFlight: 4, waiting: 1 })] })],
       'wait a y',
     ],
+    ['the node that has the model', {}, [node('a'), node('b', { models: [model(1)] })], 'start_worker b'],
     [
-      'the node that has the model',
+      'the default variant by its name, where the catalog says so',
       {},
-      [node('a'), node('b', { models: [{ model_ref: 'hf:org/m', size_bytes: MB }] })],
-      'start_worker b',
+      [node('a', { models: [model(1)], workers: [worker('w', { model_ref: 'hf:org/m:Q4_K_M' })] })],
+      'use a w',
+    ],
+    [
+      'the only variant there is, without its name',
+      {},
+      [node('a', { models: [model(1, 'Q8_0')], workers: [worker('w', { model_ref: 'hf:org/m:q8_0' })] })],
+      'use a w',
+    ],
+    [
+      'a variant that is not meant there',
+      {},
+      [
+        node('a', {
+          models: [model(1), model(2, 'Q8_0')],
+          workers: [worker('w', { model_ref: 'hf:org/m:Q8_0' })],
+        }),
+      ],
+      'start_worker a',
+    ],
+    [
+      'a file of the repository',
+      { model: 'hf:org/m:m-Q8_0.gguf' },
+      [node('a', { models: [model(2, 'Q8_0')], workers: [worker('w', { model_ref: 'hf:org/m:Q8_0' })] })],
+      'use a w',
+    ],
+    [
+      'a start of the same model under another name',
+      { model: 'hf:org/m:Q4_K_M' },
+      [node('a', { models: [model(1)], starting: [start()] })],
+      'join a s1',
+    ],
+    [
+      'a disk with room for what another node has',
+      {},
+      [
+        node('a', { resources: ram(9000, 400) }),
+        node('b', { models: [model(500)], trouble: 'away' }),
+        node('c', { resources: ram(8000, 500) }),
+      ],
+      'start_worker c',
     ],
     ['a node whose hive answers', {}, [node('a', { hiveUp: false }), node('b')], 'start_worker b'],
     [
@@ -256,8 +305,22 @@ describe('placeTask', () => {
     expect(short(placeTask({ ...wanted, ...fields }, nodes))).toBe(expected);
   });
 
+  it('says of a node how much of its disk is missing for a model that another one has', () => {
+    const nodes = [node('a', { resources: ram(9000, 400) }), node('b', { models: [model(500)], trouble: 'away' })];
+    expect(placeTask(wanted, nodes)).toMatchObject({
+      error: {
+        details: {
+          nodes: [
+            { node: 'a', reason: 'it has 400 MB of disk free, 500 MB are needed' },
+            { node: 'b', reason: 'away' },
+          ],
+        },
+      },
+    });
+  });
+
   it('says of every node why it does not fit', () => {
-    const models = [{ model_ref: 'hf:org/m', size_bytes: 5000 * MB }];
+    const models = [model(5000)];
     const cuda = [{ name: 'cuda' as const, available: true, devices: 2 }];
     const placement = placeTask({ ...wanted, backend: 'cuda', device: 2 }, [
       node('a'),
@@ -288,7 +351,7 @@ describe('placeTask', () => {
   });
 
   it('takes memory that is exactly enough', () => {
-    const models = [{ model_ref: 'hf:org/m', size_bytes: 5000 * MB }];
+    const models = [model(5000)];
     const nodes = [node('a', { models, resources: ram(6000) }), node('b', { models, resources: ram(5999) })];
     expect(short(placeTask(wanted, nodes))).toBe('start_worker a');
   });

@@ -1,7 +1,7 @@
 import { RbeeError } from '@rbee/protocol';
 import { nodeNotFound } from '../registry/node-not-found.js';
-import { modelMatcher } from './same-model.js';
-import type { NodeView, Wanted, WorkerView } from './snapshot.js';
+import { ModelMatcher } from './same-model.js';
+import type { NodeModelView, NodeView, Wanted, WorkerView } from './snapshot.js';
 
 /** What to do with a task, and why (a phrase for the narration). */
 export type Placement =
@@ -30,17 +30,15 @@ export function placeTask(wanted: Wanted, nodes: readonly NodeView[]): Placement
   if (wanted.node !== undefined && candidates.length === 0) {
     return { action: 'refuse', error: nodeNotFound(wanted.node, nodes) };
   }
-  const isWantedModel = modelMatcher(wanted.model);
-  const matching = matchingWorkers(wanted, candidates, isWantedModel);
+  const matcher = new ModelMatcher(wanted.model);
+  const matching = matchingWorkers(wanted, candidates, matcher);
   return (
     findWorker(matching) ??
-    findStart(wanted, candidates, matching, isWantedModel) ??
+    findStart(wanted, candidates, matching, matcher) ??
     findQueue(matching) ??
-    chooseNode(wanted, nodes, isWantedModel)
+    chooseNode(wanted, nodes, matcher)
   );
 }
-
-type IsWantedModel = ReturnType<typeof modelMatcher>;
 
 interface Found {
   readonly node: NodeView;
@@ -50,13 +48,13 @@ interface Found {
 }
 
 /** Workers that run the wanted model in the wanted way, whatever their state. */
-function matchingWorkers(wanted: Wanted, nodes: readonly NodeView[], isWantedModel: IsWantedModel): Found[] {
+function matchingWorkers(wanted: Wanted, nodes: readonly NodeView[], matcher: ModelMatcher): Found[] {
   const found: Found[] = [];
   for (const node of nodes) {
     for (const worker of node.workers) {
       if (worker.backend !== wanted.backend || wanted.excluded?.has(worker.worker_id)) continue;
       if (wanted.device !== undefined && worker.device !== wanted.device) continue;
-      if (!isWantedModel(worker.model_ref)) continue;
+      if (!matcher.matches(worker.model_ref, node.models)) continue;
       found.push({ node, worker, start: node.starting.find((each) => each.worker === worker.worker_id)?.key });
     }
   }
@@ -94,7 +92,7 @@ function findStart(
   wanted: Wanted,
   nodes: readonly NodeView[],
   matching: readonly Found[],
-  isWantedModel: IsWantedModel,
+  matcher: ModelMatcher,
 ): Placement | undefined {
   const reason = 'it is being started for another task';
   const started = matching.find(({ start }) => start !== undefined);
@@ -104,7 +102,7 @@ function findStart(
       ({ model, backend, device, worker }) =>
         backend === wanted.backend &&
         (wanted.device === undefined || wanted.device === device) &&
-        isWantedModel(model) &&
+        matcher.matches(model, node.models) &&
         !(worker !== undefined && wanted.excluded?.has(worker)),
     );
     if (start) return { action: 'join', node: node.name, start: start.key, reason };
@@ -136,13 +134,18 @@ function findRefusal(wanted: Wanted, node: NodeView, nodes: readonly NodeView[])
   return wanted.excludedNodes?.get(node.name) ?? (nodes.length > 1 ? node.trouble : undefined);
 }
 
-function chooseNode(wanted: Wanted, nodes: readonly NodeView[], isWantedModel: IsWantedModel): Placement {
-  const findModel = (node: NodeView) => node.models.find(({ model_ref }) => isWantedModel(model_ref));
-  const hasModel = (node: NodeView) => findModel(node) !== undefined;
+function chooseNode(wanted: Wanted, nodes: readonly NodeView[], matcher: ModelMatcher): Placement {
+  const found = new Map(nodes.map((node) => [node, matcher.find(node.models)]));
+  const hasModel = (node: NodeView) => found.get(node) !== undefined;
+  // A hub model is the same everywhere: what one node knows of it says what another one will need.
+  const size = matcher.wanted?.provider === 'hf' ? sizeOf([...found.values()]) : undefined;
   // A node that was asked for, or the only one, is not judged from here: its own check says more precisely what is missing.
   const judge = (node: NodeView) =>
     findRefusal(wanted, node, nodes) ??
-    (nodes.length > 1 ? findUnfitness(wanted, node, findModel(node)?.size_bytes) : undefined);
+    (nodes.length > 1
+      ? (findUnfitness(wanted, node, found.get(node)?.size_bytes ?? size) ??
+        (hasModel(node) ? undefined : findLackOfDisk(node, size)))
+      : undefined);
   const judged =
     wanted.node === undefined
       ? nodes.map((node) => ({ node, unfit: judge(node) }))
@@ -202,6 +205,18 @@ function findUnfitness(wanted: Wanted, node: NodeView, size: number | undefined)
   const required = size === undefined ? 0 : Math.ceil((size * 12) / (2 ** 20 * 10));
   if (available !== undefined && available < required) return `it has ${available} MB free, ${required} MB are needed`;
   return undefined;
+}
+
+/** Why a model that is still to come has no place on a node; `undefined` when it has, or when its size is not known. */
+function findLackOfDisk({ resources }: NodeView, size: number | undefined): string | undefined {
+  if (size === undefined || !resources) return undefined;
+  const available = resources.disk_available_mb;
+  const required = Math.ceil(size / 2 ** 20);
+  return available < required ? `it has ${available} MB of disk free, ${required} MB are needed` : undefined;
+}
+
+function sizeOf(models: readonly (NodeModelView | undefined)[]): number | undefined {
+  return models.find((model) => model !== undefined)?.size_bytes;
 }
 
 function noNodeFits(wanted: Wanted, nodes: readonly { node: string; reason: string | undefined }[]): RbeeError {

@@ -1,4 +1,4 @@
-import type { Backend, BackendStatus, LinkKind, Resources, Worker } from '@rbee/protocol';
+import type { Backend, BackendStatus, LinkKind, Model, Resources, Worker } from '@rbee/protocol';
 
 /** What this queen counts itself of one worker. */
 export interface WorkerUsage {
@@ -26,6 +26,9 @@ export interface PendingStart {
   readonly worker: string | undefined;
 }
 
+/** One model in a node's catalog, as far as placement looks at it. */
+export type NodeModelView = Pick<Model, 'provider' | 'reference' | 'variant' | 'local_path' | 'size_bytes'>;
+
 /** One node as placement sees it. What stands here is advisory: whoever acts on it checks again. */
 export interface NodeView {
   readonly name: string;
@@ -35,7 +38,7 @@ export interface NodeView {
   /** Why no work is placed there unless it was asked for by name; `undefined` when nothing speaks against it. */
   readonly trouble: string | undefined;
   readonly workers: readonly WorkerView[];
-  readonly models: readonly { readonly model_ref: string; readonly size_bytes: number }[];
+  readonly models: readonly NodeModelView[];
   /** What its hive says or, where that is away, what was known last. */
   readonly backends: readonly BackendStatus[];
   readonly resources: Resources | undefined;

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, silentLogger, systemClock } from '@rbee/daemon-kit';
 import { isRbeeError, type RbeeError, taskRequestSchema } from '@rbee/protocol';
 import { LocalLink } from '../link/local-link.js';
+import { ModelSupply } from '../models/model-supply.js';
 import { LiveNode } from '../node/live-node.js';
 import { Nodes } from '../node/nodes.js';
 import { brokeOff } from '../ssh/ssh-errors.js';
@@ -47,7 +48,8 @@ describe('a task on a node whose connection is lost', () => {
     nodes = new Nodes(new LiveNode({ ...parts, link: local, onChange }), silentLogger);
     link = new ScriptedLink('ssh', 'far', hive.port);
     nodes.add(new LiveNode({ ...parts, link, onChange }));
-    const starter = new WorkerStarter({ clock, log: silentLogger, timeouts, signal: client.signal });
+    const supply = new ModelSupply({ ...parts, clock, nodes, send: async () => undefined });
+    const starter = new WorkerStarter({ clock, log: silentLogger, timeouts, supply, signal: client.signal });
     runner = new TaskRunner({ ...parts, clock, nodes, slots, starts: new WorkerStarts(starter, 4) });
   });
   afterEach(async () => {

@@ -240,9 +240,8 @@ function isNodeTrouble(error: RbeeError): boolean {
     (code.startsWith('SSH_') && !isBrokenOff(error)) ||
     /^(HIVE_|INSUFFICIENT_|VRAM_|GPU_|BACKEND_)/.test(code) ||
     /^(VERSION_MISMATCH|INVALID_RESPONSE|INVALID_API_KEY|MISSING_API_KEY)$/.test(code) ||
-    /^(OUT_OF_MEMORY|CUDA_DEVICE_FAILED|WORKER_BINARY_NOT_FOUND|INVALID_DEVICE|NO_FREE_PORT|CATALOG_UNAVAILABLE)$/.test(
-      code,
-    )
+    /^(OUT_OF_MEMORY|CUDA_DEVICE_FAILED|INVALID_DEVICE|DISK_FULL)$/.test(code) ||
+    /^(WORKER_BINARY_NOT_FOUND|NO_FREE_PORT|CATALOG_UNAVAILABLE)$/.test(code)
   );
 }
 

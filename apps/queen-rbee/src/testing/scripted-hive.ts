@@ -19,6 +19,7 @@ import {
   type Worker,
   type WorkerStartEvent,
 } from '@rbee/protocol';
+import { ScriptedModels } from './scripted-models.js';
 import { ScriptedWorker } from './scripted-worker.js';
 import { Watch } from './watch.js';
 
@@ -43,6 +44,7 @@ interface Held {
 export class ScriptedHive {
   readonly watch = new Watch();
   readonly held = new Map<string, Held>();
+  readonly models = new ScriptedModels(this.watch, (change, model) => this.#tell({ type: 'model', change, model }));
   /** Names of the routes that were called, in order. */
   readonly calls: string[] = [];
   readonly spawned: SpawnRequest[] = [];
@@ -120,6 +122,7 @@ export class ScriptedHive {
 
   async stop(): Promise<void> {
     await this.crash();
+    this.models.cleanUp();
     await Promise.all(this.#everyWorker.map((worker) => worker.crash()));
   }
 
@@ -160,7 +163,8 @@ export class ScriptedHive {
       health: async () => ({ status: 'alive', version: this.version, api_version: 'v1', pid: process.pid }),
       events: async (call, stream) => {
         if (this.mute) await orAborted(new Promise(() => undefined), call.signal);
-        stream.send({ type: 'snapshot', version: this.version, workers: workers(), models: [], backends, resources });
+        const models = [...this.models.held.values()];
+        stream.send({ type: 'snapshot', version: this.version, workers: workers(), models, backends, resources });
         await this.#untilGone(call, stream);
       },
       listWorkers: async () => ({ workers: workers() }),
@@ -191,7 +195,7 @@ export class ScriptedHive {
       listBackends: async () => ({ backends }),
       listWorkerBinaries: async () => ({ binaries: [] }),
       resources: async () => resources,
-      listModels: async () => ({ models: [] }),
+      ...this.models.handlers(),
       logs: async (call, stream) => {
         stream.write(`the last ${call.query.lines} lines, follow ${call.query.follow}\n`);
       },

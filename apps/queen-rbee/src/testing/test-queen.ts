@@ -5,6 +5,8 @@ import { DEFAULT_TIMEOUTS, type Logger, silentLogger, systemClock, type Timeouts
 import { SseDecoder, type SseMessage } from '@rbee/protocol';
 import { type Queen, type QueenParts, startQueen } from '../app.js';
 import type { QueenSettings } from '../config.js';
+import type { RunCopy } from '../copy/copy-job.js';
+import { runCopy } from '../copy/run-copy.js';
 
 export interface TestQueenOptions {
   readonly hivePort: number;
@@ -12,6 +14,8 @@ export interface TestQueenOptions {
   readonly timeouts?: Partial<Timeouts>;
   readonly variables?: QueenParts['variables'];
   readonly hiveProgram?: QueenParts['hiveProgram'];
+  /** Left out: copies are done in this process. */
+  readonly runCopy?: RunCopy;
   readonly log?: Logger;
 }
 
@@ -67,14 +71,18 @@ export class TestQueen {
       ...options.settings,
       timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
     };
-    const queen = await startQueen({
-      settings,
+    const environment = {
       clock: systemClock,
       log: options.log ?? silentLogger,
-      pid: process.pid,
       home: logDir,
-      user: userInfo().username,
       variables: { RBEE_NO_JITTER: '1', ...options.variables },
+    };
+    const queen = await startQueen({
+      ...environment,
+      settings,
+      pid: process.pid,
+      user: userInfo().username,
+      runCopy: options.runCopy ?? ((job, signal) => runCopy(job, environment, signal)),
       hiveProgram: options.hiveProgram ?? { command: process.execPath, args: ['-e', 'process.exit(7)', '--'] },
     });
     return new TestQueen(queen, logDir);

@@ -9,6 +9,7 @@ import {
   type Timeouts,
 } from '@rbee/daemon-kit';
 import {
+  type BackendStatus,
   fromErrorEvent,
   hiveRoutes,
   isRbeeError,
@@ -19,6 +20,7 @@ import {
   workerRoutes,
   workerStartEventSchema,
 } from '@rbee/protocol';
+import type { ModelSupply, Supplied } from '../models/model-supply.js';
 import type { LiveNode } from '../node/live-node.js';
 import { placeTask } from '../placement/place-task.js';
 import type { Wanted } from '../placement/snapshot.js';
@@ -33,12 +35,15 @@ export interface StartContext {
   readonly listener: Listener;
   /** Told as soon as it is known which worker it will be. */
   readonly onWorker: (workerId: string) => void;
+  /** Runs work of which nothing is left to use: its signal is aborted when nobody waits for the start any more. */
+  readonly whileWanted: <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 }
 
 export interface WorkerStarterOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly timeouts: Timeouts;
+  readonly supply: ModelSupply;
   /** Aborted when the queen shuts down. */
   readonly signal: AbortSignal;
 }
@@ -51,11 +56,17 @@ export class WorkerStarter {
     this.#options = options;
   }
 
-  /** Preflight of the hive, spawn, loading, confirmation. Resolves with the worker's id; throws the coded error of whoever refused. */
+  /** Preflight of the hive, the model's way to it, spawn, loading, confirmation. Resolves with the worker's id; throws the coded error of whoever refused. */
   async start(node: LiveNode, wanted: Wanted, context: StartContext): Promise<string> {
     try {
-      await this.#preflight(node, context);
-      const present = findPresent(node, wanted);
+      const backends = await this.#preflight(node, context);
+      let present = findPresent(node, wanted);
+      // A hive refuses a backend or device that it does not have before anything is fetched, and says it best itself.
+      if (!present && hasDevice(backends, wanted)) {
+        const { source } = await this.#provideModel(node, wanted, context);
+        // The catalog may tell only now that a worker runs the same model under another name.
+        if (source !== 'catalog') present = findPresent(node, wanted);
+      }
       if (present) context.onWorker(present.worker);
       if (present?.action === 'follow') await this.follow(node, present.worker, context);
       if (present) return present.worker;
@@ -84,7 +95,21 @@ export class WorkerStarter {
     await node.refreshWorker(workerId, { correlationId: context.correlationId, signal: this.#options.signal });
   }
 
-  async #preflight(node: LiveNode, context: StartContext): Promise<void> {
+  /** Brings the model to the node; what has not come when nobody waits for it any more is left where it is. */
+  async #provideModel(node: LiveNode, { model }: Wanted, context: StartContext): Promise<Supplied> {
+    const { correlationId, listener } = context;
+    try {
+      return await context.whileWanted((unwanted) => {
+        const signal = AbortSignal.any([unwanted, this.#options.signal]);
+        return this.#options.supply.provide(node, model, { correlationId, listener, signal });
+      });
+    } catch (error) {
+      if (isHiveLost(error)) node.forgetHive();
+      throw error;
+    }
+  }
+
+  async #preflight(node: LiveNode, context: StartContext): Promise<readonly BackendStatus[]> {
     const { listener, correlationId } = context;
     const { signal } = this.#options;
     try {
@@ -101,6 +126,7 @@ export class WorkerStarter {
         `${ram} MB of memory and ${disk} MB of disk are free there${isTight ? ', which is little' : ''}`,
         isTight ? 'warn' : 'info',
       );
+      return backends;
     } catch (error) {
       // What was believed to run has gone: forget it, so that the task is placed anew.
       if (isRbeeError(error) && error.code === 'CONNECTION_TIMEOUT') node.forgetHive();
@@ -205,6 +231,10 @@ export class WorkerStarter {
       await sleep(clock, timeouts.ready_poll, signal);
     }
   }
+}
+
+function hasDevice(backends: readonly BackendStatus[], { backend, device }: Wanted): boolean {
+  return backends.some(({ name, available, devices }) => name === backend && available && (device ?? 0) < devices);
 }
 
 function counted(count: number, what: string): string {

@@ -1,4 +1,5 @@
 import { orAborted } from '@rbee/daemon-kit';
+import { RbeeError } from '@rbee/protocol';
 import type { LiveNode } from '../node/live-node.js';
 import { modelKey } from '../placement/same-model.js';
 import type { PendingStart, Wanted } from '../placement/snapshot.js';
@@ -11,6 +12,8 @@ interface Start extends PendingStart {
   worker: string | undefined;
   readonly crowd: Crowd;
   readonly done: Promise<string>;
+  /** Ends what the start does now, where that is of use only to those who wait. */
+  unwanted: AbortController | undefined;
 }
 
 /** Whose start it is, and who waits for it. */
@@ -22,12 +25,15 @@ export interface Waiting {
 
 /**
  * The workers that are being started. Tasks that need the same worker share one start. A start goes on when the tasks
- * that waited for it are cancelled: its hive owns the worker, and the next task finds it.
+ * that waited for it are cancelled: its hive owns the worker, and the next task finds it. Only a model that is on its way
+ * for nobody does not get there.
  */
 export class WorkerStarts {
   readonly #starter: WorkerStarter;
   readonly #queueLength: number;
   readonly #starts = new Map<string, Start>();
+  /** Every start that has not come to its end, those included that nobody waited for. */
+  readonly #running = new Set<Promise<unknown>>();
 
   constructor(starter: WorkerStarter, queueLength: number) {
     this.#starter = starter;
@@ -76,7 +82,7 @@ export class WorkerStarts {
 
   /** Resolves when no start runs any more. */
   async settled(): Promise<void> {
-    await Promise.allSettled([...this.#starts.values()].map(({ done }) => done));
+    await Promise.allSettled(this.#running);
   }
 
   #share(
@@ -90,12 +96,27 @@ export class WorkerStarts {
     const onWorker = (workerId: string) => {
       start.worker = workerId;
     };
+    const whileWanted: StartContext['whileWanted'] = async (work) => {
+      const unwanted = new AbortController();
+      start.unwanted = unwanted;
+      if (crowd.size === 0) this.#desert(start);
+      try {
+        return await work(unwanted.signal);
+      } finally {
+        start.unwanted = undefined;
+      }
+    };
+    const { correlationId } = waiting;
     // One turn later, so that the first member is there to hear the first word.
     const done = Promise.resolve()
-      .then(() => begin({ correlationId: waiting.correlationId, listener: crowd, onWorker }))
-      .finally(() => this.#starts.delete(facts.key));
-    const start: Start = { ...facts, crowd, done };
+      .then(() => begin({ correlationId, listener: crowd, onWorker, whileWanted }))
+      .finally(() => {
+        this.#forget(start);
+        this.#running.delete(done);
+      });
+    const start: Start = { ...facts, crowd, done, unwanted: undefined };
     this.#starts.set(facts.key, start);
+    this.#running.add(done);
     // Its failure reaches those who wait; with nobody waiting it is in the log already.
     done.catch(() => undefined);
     return this.#wait(start, waiting);
@@ -118,6 +139,18 @@ export class WorkerStarts {
       return await orAborted(start.done, signal);
     } finally {
       leave();
+      if (start.crowd.size === 0) this.#desert(start);
     }
+  }
+
+  /** Nobody waits for it any more: what is only of use to those who wait is ended, and whoever comes next begins anew. */
+  #desert(start: Start): void {
+    if (!start.unwanted) return;
+    this.#forget(start);
+    start.unwanted.abort(new RbeeError('CANCELLED', `nobody waits for a worker with ${start.model} any more`));
+  }
+
+  #forget(start: Start): void {
+    if (this.#starts.get(start.key) === start) this.#starts.delete(start.key);
   }
 }

@@ -28,4 +28,21 @@ export const MIGRATIONS: Migrations = {
       );
     },
   },
+  '0002_model_files': {
+    async up(db: Kysely<unknown>) {
+      await db.schema
+        .createTable('model_files')
+        .addColumn('model_id', 'text', (column) => column.notNull().references('models.id').onDelete('cascade'))
+        // From 0, in the order of the parts.
+        .addColumn('part', 'integer', (column) => column.notNull())
+        .addColumn('name', 'text', (column) => column.notNull())
+        .addColumn('size_bytes', 'integer', (column) => column.notNull())
+        .addColumn('digest', 'text')
+        .addPrimaryKeyConstraint('model_files_by_part', ['model_id', 'part'])
+        .execute();
+      // Both are JSON: what of the header decides the memory of a worker, and what the newest worker took.
+      await db.schema.alterTable('models').addColumn('memory_profile', 'text').execute();
+      await db.schema.alterTable('models').addColumn('memory_used', 'text').execute();
+    },
+  },
 };

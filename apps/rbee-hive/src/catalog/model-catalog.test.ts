@@ -6,6 +6,7 @@ import { ManualClock } from '@rbee/daemon-kit/testing';
 import type { Model } from '@rbee/protocol';
 import Database from 'better-sqlite3';
 import { makeGguf, tinyModelMetadata } from '../../test/synthetic-gguf.js';
+import type { Downloads } from '../downloads/downloads.js';
 import { BUNDLED_MODELS_DIR } from '../installation.js';
 import { Provisioner } from '../provisioning/provisioner.js';
 import { registerBundledModels } from './bundled-models.js';
@@ -22,6 +23,9 @@ let provisioner: Provisioner;
 
 const models = () => join(folder, 'models');
 const fileRef = (name: string) => `file://${join(models(), name)}`;
+// References to files and to the bundled model never reach the hub.
+const provisionerOf = (roots: string[]) => new Provisioner({ catalog, clock, roots, downloads: {} as Downloads, checkWorker: async () => undefined });
+const provide = async (ref: string) => (await provisioner.find(ref)) as Model;
 const tiny = (tensors = { a: 4 }) => makeGguf({ metadata: tinyModelMetadata(), tensors });
 
 beforeEach(async () => {
@@ -31,7 +35,7 @@ beforeEach(async () => {
   database = new CatalogDatabase(join(folder, 'state', 'models.db'), clock);
   changes = [];
   catalog = new ModelCatalog(database, (change, model: Model) => changes.push([change, model.model_ref]));
-  provisioner = new Provisioner({ catalog, clock, roots: [models()] });
+  provisioner = provisionerOf([models()]);
 });
 
 afterEach(async () => {
@@ -82,12 +86,12 @@ describe('the bundled model', () => {
     ['builtin:honeycomb:Q8_0', 'q8_0'],
   ])('is provided as %s', async (ref, variant) => {
     await registerBundledModels(catalog, BUNDLED_MODELS_DIR, 1);
-    await expect(provisioner.provide(ref)).resolves.toMatchObject({ variant });
+    await expect(provide(ref)).resolves.toMatchObject({ variant });
   });
 
   it('names the variants there are when an unknown one is asked for', async () => {
     await registerBundledModels(catalog, BUNDLED_MODELS_DIR, 1);
-    await expect(provisioner.provide('builtin:honeycomb:q2_k')).rejects.toMatchObject({
+    await expect(provide('builtin:honeycomb:q2_k')).rejects.toMatchObject({
       code: 'MODEL_NOT_FOUND',
       details: { variants: ['q4_k_m', 'q5_k_m', 'q8_0'] },
     });
@@ -98,7 +102,7 @@ describe('file references', () => {
   it('are registered on first use and found again', async () => {
     await writeFile(join(models(), 'My Tiny.gguf'.replace(' ', '-')), tiny());
     const ref = fileRef('My-Tiny.gguf');
-    const model = await provisioner.provide(ref);
+    const model = await provide(ref);
     expect(model).toMatchObject({
       id: 'my-tiny-q4_k_m',
       provider: 'local',
@@ -106,7 +110,7 @@ describe('file references', () => {
       facts: { layers: 4, vocab_size: 5, eos_token_id: 2 },
     });
     await provisioner.markUsed(model);
-    await expect(provisioner.provide(ref)).resolves.toMatchObject({
+    await expect(provide(ref)).resolves.toMatchObject({
       id: model.id,
       last_used_unix: Math.floor(clock.now() / 1000),
     });
@@ -116,12 +120,12 @@ describe('file references', () => {
   it('get new facts when the file has changed, and go when it has vanished', async () => {
     const ref = fileRef('a.gguf');
     await writeFile(join(models(), 'a.gguf'), tiny());
-    const before = await provisioner.provide(ref);
+    const before = await provide(ref);
     await writeFile(join(models(), 'a.gguf'), tiny({ a: 4000 }));
-    const after = await provisioner.provide(ref);
+    const after = await provide(ref);
     expect([after.id, after.size_bytes > before.size_bytes]).toEqual([before.id, true]);
     await rm(join(models(), 'a.gguf'));
-    await expect(provisioner.provide(ref)).rejects.toMatchObject({ code: 'MODEL_NOT_FOUND' });
+    await expect(provide(ref)).rejects.toMatchObject({ code: 'MODEL_NOT_FOUND' });
     expect(await catalog.list()).toEqual([]);
     expect(changes.map(([change]) => change)).toEqual(['added', 'changed', 'removed']);
   });
@@ -131,7 +135,7 @@ describe('file references', () => {
       await mkdir(join(models(), sub));
       await writeFile(join(models(), sub, 'same.gguf'), tiny());
     }
-    const ids = [await provisioner.provide(fileRef('x/same.gguf')), await provisioner.provide(fileRef('y/same.gguf'))];
+    const ids = [await provide(fileRef('x/same.gguf')), await provide(fileRef('y/same.gguf'))];
     expect(ids.map(({ id }) => id)).toEqual(['same-q4_k_m', 'same-q4_k_m-2']);
   });
 
@@ -155,7 +159,7 @@ describe('file references', () => {
     await writeFile(join(models(), 'text.gguf'), 'this is no model');
     await copyFile(join(models(), 'a.gguf'), join(models(), 'model.bin'));
     await writeFile(join(models(), 'cut.gguf'), tiny().subarray(0, -3));
-    await expect(provisioner.provide(`file://${models()}/${name}`)).rejects.toMatchObject({
+    await expect(provide(`file://${models()}/${name}`)).rejects.toMatchObject({
       code,
       details: reason === undefined ? {} : { reason },
     });
@@ -163,7 +167,7 @@ describe('file references', () => {
   });
 
   it('outside the roots are refused without naming the path', async () => {
-    const refused = provisioner.provide('file:///etc/passwd');
+    const refused = provide('file:///etc/passwd');
     await expect(refused).rejects.toMatchObject({ code: 'INVALID_PATH', details: { reason: 'outside_root' } });
     await expect(refused).rejects.not.toThrow(/passwd/);
   });
@@ -172,16 +176,8 @@ describe('file references', () => {
     const link = join(folder, 'link');
     await symlink(models(), link);
     await writeFile(join(models(), 'a.gguf'), tiny());
-    const linked = new Provisioner({ catalog, clock, roots: [link] });
-    await expect(linked.provide(`file://${link}/a.gguf`)).resolves.toMatchObject({ provider: 'local' });
-  });
-});
-
-it('says of hub models that they are not downloaded, and what to do', async () => {
-  await expect(provisioner.provide('hf:org/model:Q4_K_M')).rejects.toMatchObject({
-    code: 'MODEL_NOT_FOUND',
-    message: expect.stringContaining('does not download'),
-    suggestion: expect.stringContaining('file:///'),
+    const linked = provisionerOf([link]);
+    await expect(linked.find(`file://${link}/a.gguf`)).resolves.toMatchObject({ provider: 'local' });
   });
 });
 
@@ -190,30 +186,17 @@ it('forgets a row whose file has vanished', async () => {
   await writeFile(path, tiny());
   await registerBundledModels(catalog, folder, 1);
   await rm(path);
-  await expect(provisioner.provide('builtin:honeycomb')).rejects.toMatchObject({ code: 'MODEL_NOT_FOUND' });
+  await expect(provide('builtin:honeycomb')).rejects.toMatchObject({ code: 'MODEL_NOT_FOUND' });
   expect(changes.at(-1)).toEqual(['removed', 'builtin:honeycomb']);
 });
 
 it('keeps its rows over a restart', async () => {
   await writeFile(join(models(), 'a.gguf'), tiny());
-  await provisioner.provide(fileRef('a.gguf'));
+  await provide(fileRef('a.gguf'));
   await database.close();
   const again = new CatalogDatabase(join(folder, 'state', 'models.db'), clock);
   await expect(new ModelCatalog(again).list()).resolves.toMatchObject([{ model_ref: fileRef('a.gguf') }]);
   await again.close();
-});
-
-it('reports a broken database as unavailable and opens it again once it is whole', async () => {
-  const file = join(folder, 'broken.db');
-  await writeFile(file, 'this is no database, but long enough to be looked at as one. '.repeat(40));
-  const broken = new CatalogDatabase(file, clock);
-  const list = () => new ModelCatalog(broken).list();
-  await expect(list()).rejects.toMatchObject({ code: 'CATALOG_UNAVAILABLE', retryable: true });
-  await rm(file);
-  await expect(list()).rejects.toMatchObject({ code: 'CATALOG_UNAVAILABLE' });
-  await clock.advance(1000);
-  await expect(list()).resolves.toEqual([]);
-  await broken.close();
 });
 
 it('is written ahead of time and waits for locks', async () => {

@@ -1,25 +1,55 @@
-import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { Model, ModelFile } from '@rbee/protocol';
 import { inspectModelFiles } from '../gguf/model-files.js';
+import { digestOfFile, digestOfModel } from './digest.js';
+import { partsOf } from './model-parts.js';
 import type { ModelRow } from './schema.js';
 
 /** A larger file takes seconds and more to read: its digest stays unknown until somebody needs it. */
 const MAX_DIGEST_BYTES = 64 * 1024 * 1024;
-const DIGEST_BLOCK_BYTES = 256 * 1024;
+/** Ids travel in paths of URLs. */
+const MAX_NAME_CHARS = 150;
 
-type FileColumns = Omit<
+/** What the catalog keeps of the files of a model, whatever it is called. */
+export type FileColumns = Omit<
   ModelRow,
-  'id' | 'provider' | 'reference' | 'variant' | 'downloaded_at_unix' | 'last_used_unix'
->;
+  'id' | 'provider' | 'reference' | 'variant' | 'downloaded_at_unix' | 'last_used_unix' | 'memory_used'
+> & {
+  /** In the order of their parts. */
+  files: ModelFile[];
+};
 
-/** What the catalog keeps of a model file. Throws UNSUPPORTED_MODEL_FORMAT; file system errors pass. */
-export async function describeModelFile(path: string): Promise<FileColumns> {
+export interface DescribeOptions {
+  /** Which digests are computed; `small`: those of models that are read in a moment. Default `small`. */
+  digests?: 'all' | 'small';
+  /** Files whose digests are known; one that still has its name and size is not read again. */
+  known?: readonly ModelFile[] | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * What the catalog keeps of a model file and the other parts of its model. Throws UNSUPPORTED_MODEL_FORMAT or the
+ * signal's reason; file system errors pass.
+ */
+export async function describeModelFile(
+  path: string,
+  { digests = 'small', known = [], signal }: DescribeOptions = {},
+): Promise<FileColumns> {
   const { facts, sizeBytes } = await inspectModelFiles(path);
+  const withDigests = digests === 'all' || sizeBytes <= MAX_DIGEST_BYTES;
+  const files: ModelFile[] = [];
+  for (const part of partsOf(path, facts.splitCount)) {
+    const name = basename(part);
+    const { size } = await stat(part);
+    const before = known.find((file) => file.name === name && file.size_bytes === size)?.digest;
+    const digest = before ?? (withDigests ? await digestOfFile(part, signal) : undefined);
+    files.push({ name, size_bytes: size, digest });
+  }
   return {
     local_path: path,
     size_bytes: sizeBytes,
-    digest: facts.splitCount === 1 && sizeBytes <= MAX_DIGEST_BYTES ? await digestOf(path) : null,
+    digest: digestOfModel(files),
     architecture: facts.architecture,
     layers: facts.layerCount,
     context_length: facts.contextLength,
@@ -27,7 +57,15 @@ export async function describeModelFile(path: string): Promise<FileColumns> {
     eos_token_id: facts.eosTokenId,
     quantization: facts.quantization,
     has_chat_template: facts.hasChatTemplate ? 1 : 0,
+    memory_profile: facts.memory === null ? null : JSON.stringify(facts.memory),
+    files,
   };
+}
+
+/** Paths of the files of a model, in the order of their parts. */
+export function pathsOf({ local_path, files }: Pick<Model, 'local_path' | 'files'>): string[] {
+  if (files === undefined) return [local_path];
+  return files.map(({ name }) => join(dirname(local_path), name));
 }
 
 /** Catalog id of a file: its name, followed by the quantization where the name doesn't say it. */
@@ -37,23 +75,7 @@ export function slugOf(path: string, quantization: string | null): string {
       .toLowerCase()
       .replace(/[^a-z0-9_]+/g, '-')
       .replace(/^-+|-+$/g, '');
-  const name = clean(basename(path).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '')) || 'model';
+  const name = clean(basename(path).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '')).slice(0, MAX_NAME_CHARS) || 'model';
   const suffix = clean(quantization ?? '');
   return suffix === '' || name.includes(suffix) ? name : `${name}-${suffix}`;
-}
-
-/** Read through one buffer: the garbage of a stream would stay with the hive as resident memory. */
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  const block = Buffer.allocUnsafe(DIGEST_BLOCK_BYTES);
-  const file = await open(path, 'r');
-  try {
-    for (;;) {
-      const { bytesRead } = await file.read(block, 0, block.length);
-      if (bytesRead === 0) return hash.digest('hex');
-      hash.update(block.subarray(0, bytesRead));
-    }
-  } finally {
-    await file.close();
-  }
 }

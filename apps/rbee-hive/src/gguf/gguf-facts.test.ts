@@ -65,6 +65,34 @@ describe('readGgufFacts', () => {
     });
   });
 
+  it('reads what decides the memory of a model', async () => {
+    await expect(readGgufFacts(join(MODELS, 'honeycomb-q4_k_m.gguf'))).resolves.toMatchObject({
+      memory: {
+        architecture: 'llama',
+        contextLength: 1024,
+        vocabularySize: 2048,
+        embeddingLength: 256,
+        feedForwardLength: 768,
+        headCount: 8,
+        queryWidth: 256,
+        attention: [{ layers: 6, keyWidth: 128, valueWidth: 128, window: null }],
+        recurrentElements: 0,
+        hasOutput: false,
+        tokenEmbeddingBytes: 430_080,
+        spanBytes: 3_215_872,
+      },
+    });
+  });
+
+  it('has no profile of a model without layers, or with more than there can be', async () => {
+    for (const layers of [undefined, 513, 4_000_000_000]) {
+      const { 'llama.block_count': _, ...metadata } = tinyModelMetadata();
+      if (layers !== undefined) metadata['llama.block_count'] = { type: 'u32', value: layers };
+      const { memory } = await readGgufFacts(await write(makeGguf({ metadata })));
+      expect(memory).toBeNull();
+    }
+  });
+
   it('leaves facts null that the file does not state', async () => {
     const metadata = { 'general.architecture': { type: 'string', value: 'mamba' } } as const;
     await expect(readGgufFacts(await write(makeGguf({ metadata })))).resolves.toMatchObject({

@@ -2,8 +2,10 @@ import { open } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { ByteWindow } from './byte-window.js';
 import { corruptModelFile, truncatedModelFile, unsupportedModelFile } from './gguf-errors.js';
-import type { MetadataValue } from './metadata-values.js';
+import { countOf, LayerFigures } from './layer-figures.js';
+import { type MemoryProfile, toMemoryProfile } from './memory-profile.js';
 import { type GgufHeader, readHeader } from './read-header.js';
+import type { TensorSums } from './tensor-tally.js';
 import { quantizationName } from './tensor-types.js';
 
 /** What a model file says about itself. A figure the file leaves out is null. */
@@ -23,6 +25,8 @@ export interface GgufFacts {
   /** Parts of a split model, this file among them; 1 for an ordinary file. */
   splitCount: number;
   fileSizeBytes: number;
+  /** What decides the memory of the model; of a split one, without the tensors of its other parts. */
+  memory: MemoryProfile | null;
 }
 
 const CHAT_TEMPLATE = 'tokenizer.chat_template';
@@ -30,9 +34,22 @@ const ARCHITECTURE_SUFFIXES = [
   '.block_count',
   '.context_length',
   '.embedding_length',
-  '.attention.head_count',
-  '.attention.head_count_kv',
   '.vocab_size',
+  '.feed_forward_length',
+  '.expert_feed_forward_length',
+  '.expert_used_count',
+  '.nextn_predict_layers',
+  '.full_attention_interval',
+  '.token_shift_count',
+  '.shortconv.l_cache',
+  '.wkv.head_size',
+  '.ssm.conv_kernel',
+  '.ssm.group_count',
+  '.ssm.inner_size',
+  '.ssm.state_size',
+  ...['head_count', 'head_count_kv', 'shared_kv_layers', 'sliding_window', 'sliding_window_pattern'].map(inAttention),
+  ...['key_length', 'key_length_mla', 'key_length_swa'].map(inAttention),
+  ...['value_length', 'value_length_mla', 'value_length_swa'].map(inAttention),
 ];
 const FIXED_KEYS = new Set([
   'general.architecture',
@@ -53,9 +70,10 @@ export async function readGgufFacts(path: string): Promise<GgufFacts> {
   return toFacts(header, size, basename(path));
 }
 
-/** Size in bytes of a GGUF file that is as long as its tensors need; a later part of a split model has no other facts. */
-export async function readIntactSize(path: string): Promise<number> {
-  return (await readIntactHeader(path)).size;
+/** Size in bytes of a GGUF file that is as long as its tensors need, and those; a later part of a split model has no other facts. */
+export async function readPart(path: string): Promise<{ sizeBytes: number; tensors: TensorSums }> {
+  const { size, header } = await readIntactHeader(path);
+  return { sizeBytes: size, tensors: header.tensors };
 }
 
 async function readIntactHeader(path: string): Promise<{ header: GgufHeader; size: number }> {
@@ -78,37 +96,33 @@ function isWanted(key: string): boolean {
   return FIXED_KEYS.has(key) || ARCHITECTURE_SUFFIXES.some((suffix) => key.endsWith(suffix));
 }
 
-function toFacts({ version, metadata, tensorCount }: GgufHeader, fileSizeBytes: number, name: string): GgufFacts {
+function inAttention(name: string): string {
+  return `.attention.${name}`;
+}
+
+function toFacts(header: GgufHeader, fileSizeBytes: number, name: string): GgufFacts {
+  const { version, metadata, tensorCount, tensors } = header;
   const architecture = metadata.get('general.architecture');
   if (typeof architecture !== 'string' || !/^[\w.-]{1,64}$/.test(architecture)) {
     throw corruptModelFile(name, 'no usable general.architecture');
   }
-  const of = (suffix: string) => countOf(metadata.get(`${architecture}${suffix}`));
-  const tokens = metadata.get('tokenizer.ggml.tokens');
+  const figures = new LayerFigures(architecture, metadata);
   const fileType = countOf(metadata.get('general.file_type'));
   return {
     version,
     architecture,
     quantization: fileType === null ? null : quantizationName(fileType),
-    layerCount: of('.block_count'),
-    contextLength: of('.context_length'),
-    embeddingLength: of('.embedding_length'),
-    headCount: of('.attention.head_count'),
-    headCountKv: of('.attention.head_count_kv'),
-    vocabSize: typeof tokens === 'object' ? tokens.length : of('.vocab_size'),
+    layerCount: figures.layerCount,
+    contextLength: figures.largest('.context_length'),
+    embeddingLength: figures.embeddingLength,
+    headCount: figures.largest('.attention.head_count'),
+    headCountKv: figures.largest('.attention.head_count_kv'),
+    vocabSize: figures.vocabularySize,
     eosTokenId: countOf(metadata.get('tokenizer.ggml.eos_token_id')),
     hasChatTemplate: metadata.has(CHAT_TEMPLATE),
     tensorCount,
     splitCount: countOf(metadata.get('split.count')) || 1,
     fileSizeBytes,
+    memory: toMemoryProfile(figures, tensors),
   };
-}
-
-/** A non-negative integer; of per-layer figures the largest, which is what memory has to be sized for. */
-function countOf(value: MetadataValue | undefined): number | null {
-  if (typeof value === 'object') {
-    const usable = value.numbers?.filter((number) => Number.isSafeInteger(number) && number >= 0) ?? [];
-    return usable.length === 0 ? null : Math.max(...usable);
-  }
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : null;
 }

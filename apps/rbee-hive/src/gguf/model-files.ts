@@ -1,12 +1,15 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { unsupportedModelFile } from './gguf-errors.js';
-import { type GgufFacts, readGgufFacts, readIntactSize } from './gguf-facts.js';
+import { type GgufFacts, readGgufFacts, readPart } from './gguf-facts.js';
+import { addParts } from './memory-profile.js';
+import type { TensorSums } from './tensor-tally.js';
 
 /** A model as it lies on disk: its first file and the size of all its parts. */
 export interface ModelFiles {
   path: string;
   sizeBytes: number;
+  /** Those of the first file; `memory` is of all parts together. */
   facts: GgufFacts;
 }
 
@@ -16,14 +19,18 @@ const PART_NAME = /^(.+)-(\d{5})-of-(\d{5})\.gguf$/i;
  * Reads the facts of a model file and sums the sizes of all parts of a split model. Every part is checked like the
  * first one. Throws UNSUPPORTED_MODEL_FORMAT; file system errors of the first file pass through.
  */
-export async function inspectModelFiles(path: string): Promise<ModelFiles> {
-  const facts = await readGgufFacts(path);
+export async function inspectModelFiles(first: string): Promise<ModelFiles> {
+  const facts = await readGgufFacts(first);
   let sizeBytes = facts.fileSizeBytes;
-  for (const part of otherParts(path, facts.splitCount)) {
-    await requirePart(part);
-    sizeBytes += await readIntactSize(part);
+  const others: TensorSums[] = [];
+  for (const path of otherParts(first, facts.splitCount)) {
+    await requirePart(path);
+    const part = await readPart(path);
+    sizeBytes += part.sizeBytes;
+    others.push(part.tensors);
   }
-  return { path, sizeBytes, facts };
+  const memory = facts.memory && addParts(facts.memory, others);
+  return { path: first, sizeBytes, facts: { ...facts, memory } };
 }
 
 /** Paths of the parts beside the first one of a split model; empty for an ordinary file. */

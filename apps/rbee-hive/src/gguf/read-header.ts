@@ -1,6 +1,7 @@
 import type { ByteWindow } from './byte-window.js';
 import { corruptModelFile, unsupportedModelFile } from './gguf-errors.js';
 import { type MetadataValue, readMetadataValue, skipMetadataValue } from './metadata-values.js';
+import { type TensorSums, TensorTally } from './tensor-tally.js';
 import { tensorBytes } from './tensor-types.js';
 
 /** What a GGUF header says, before it is interpreted. */
@@ -8,6 +9,7 @@ export interface GgufHeader {
   version: number;
   metadata: ReadonlyMap<string, MetadataValue>;
   tensorCount: number;
+  tensors: TensorSums;
   /** Offset of the first byte after the last tensor: the least size of an intact file. */
   dataEnd: number;
 }
@@ -41,10 +43,11 @@ export async function readHeader(
     else await skipMetadataValue(window, name, type);
   }
 
-  const tensorEnd = await readTensorEnd(window, name, tensorCount);
+  const { end, sums } = await readTensors(window, name, tensorCount);
   const alignment = alignmentOf(metadata, name);
   const dataStart = Math.ceil(window.position / alignment) * alignment;
-  return { version, metadata, tensorCount, dataEnd: tensorCount === 0 ? window.position : dataStart + tensorEnd };
+  const dataEnd = tensorCount === 0 ? window.position : dataStart + end;
+  return { version, metadata, tensorCount, tensors: sums, dataEnd };
 }
 
 async function readVersion(window: ByteWindow, name: string): Promise<number> {
@@ -71,23 +74,24 @@ async function readKey(window: ByteWindow, name: string): Promise<string> {
   return window.text(length);
 }
 
-/** End of the tensor data, relative to its start. A type of unknown size counts as empty. */
-async function readTensorEnd(window: ByteWindow, name: string, tensorCount: number): Promise<number> {
-  let end = 0;
+/** Adds up what the header says of the tensors. One of a type of unknown size counts as empty. */
+async function readTensors(window: ByteWindow, name: string, tensorCount: number): Promise<TensorTally> {
+  const tally = new TensorTally();
   for (let tensor = 0; tensor < tensorCount; tensor++) {
-    await readKey(window, name);
+    const tensorName = await readKey(window, name);
     await window.need(4);
-    const dimensions = window.u32();
-    if (dimensions > MAX_DIMENSIONS) throw corruptModelFile(name, `a tensor of ${dimensions} dimensions`);
-    await window.need(dimensions * 8 + 12);
-    let elements = 1;
-    for (let dimension = 0; dimension < dimensions; dimension++) elements *= window.u64();
+    const dimensionCount = window.u32();
+    if (dimensionCount > MAX_DIMENSIONS) throw corruptModelFile(name, `a tensor of ${dimensionCount} dimensions`);
+    await window.need(dimensionCount * 8 + 12);
+    const dimensions: number[] = [];
+    for (let dimension = 0; dimension < dimensionCount; dimension++) dimensions.push(window.u64());
     const type = window.u32();
     const offset = window.u64();
-    end = Math.max(end, offset + (tensorBytes(type, elements) ?? 0));
-    if (!Number.isSafeInteger(end)) throw corruptModelFile(name, 'a tensor of more than 2^53 bytes');
+    const elements = dimensions.reduce((product, size) => product * size, 1);
+    tally.add({ name: tensorName, dimensions, type }, offset, tensorBytes(type, elements) ?? 0);
+    if (!Number.isSafeInteger(tally.end)) throw corruptModelFile(name, 'a tensor of more than 2^53 bytes');
   }
-  return end;
+  return tally;
 }
 
 function alignmentOf(metadata: ReadonlyMap<string, MetadataValue>, name: string): number {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
+import { smallModel } from '../../test/small-model.js';
 import type { Device, ProbeSnapshot } from '../probe/snapshot.js';
-import { checkRam, checkWorkerFits, requiredMemoryMb } from './preflight.js';
+import { checkRam, checkWorkerFits } from './preflight.js';
+import { requiredMemory } from './required-memory.js';
 
 const MB = 1024 * 1024;
 
@@ -28,19 +30,6 @@ const ask = (sizeMb: number, backend: Device['backend'], device?: number) => ({
   sizeBytes: sizeMb * MB,
   backend,
   device,
-});
-
-describe('requiredMemoryMb', () => {
-  it.each([
-    [5000 * MB, 6000],
-    [669 * MB, 803],
-    [3_280_800, 4],
-    [10 * MB, 12],
-    [10 * MB + 1, 13],
-    [0, 0],
-  ])('of %i bytes is %i MB', (bytes, mb) => {
-    expect(requiredMemoryMb(bytes)).toBe(mb);
-  });
 });
 
 describe('checkWorkerFits', () => {
@@ -89,6 +78,13 @@ describe('checkWorkerFits', () => {
     ],
     ['a second processor', ask(5000, 'cpu', 1), machine(8000), 'INVALID_DEVICE', { requested: 1, available: [0] }],
     [
+      'a model for which the only device is too small, though the host has room',
+      { ...ask(1, 'cuda'), sizeBytes: Math.floor((4000 * MB * 10) / 12) },
+      machine(16_000, [gpu(0, 2000)]),
+      'VRAM_EXHAUSTED',
+      { device: 'cuda:0', required: 4000, available: 2000 },
+    ],
+    [
       'too little memory on the asked-for device, though another has enough',
       ask(5000, 'cuda', 1),
       machine(8000, [gpu(0, 9000), gpu(1, 4000)]),
@@ -99,6 +95,31 @@ describe('checkWorkerFits', () => {
     expect(() => checkWorkerFits(request, snapshot)).toThrow(
       expect.objectContaining({ code, details: expect.objectContaining(details), suggestion: expect.any(String) }),
     );
+  });
+
+  it.each([
+    ['asked for', ask(5000, 'cuda', 1), 'backend cuda is available, device 1 exists'],
+    ['chosen', ask(5000, 'cuda'), 'backend cuda is available, device 2 has most free memory'],
+  ])('says of each check how it went, and of the device whether it was %s', (_how, request, backend) => {
+    const said: string[] = [];
+    const snapshot = machine(8000, [gpu(0, 6000), gpu(1, 7000), gpu(2, 9000)]);
+    const { device } = checkWorkerFits(request, snapshot, [], (check, human) => said.push(`${check}: ${human}`));
+    expect(said).toEqual([
+      'ram_check: memory: 6000 MB needed (1.2 times its 5000 MB on disk), 8000 MB available',
+      `backend_check: ${backend}`,
+      `vram_check: cuda:${device}: 6000 MB needed, ${device === 1 ? 7000 : 9000} MB available`,
+    ]);
+  });
+
+  it('asks the device for less than the host, where the process lies', () => {
+    const model = { ...ask(100, 'cuda'), profile: smallModel(), contextSize: 1024, slots: 1 };
+    const { requiredMb, deviceMb } = requiredMemory(model);
+    expect(requiredMb).toBeGreaterThan(deviceMb);
+    const snapshot = (hostMb: number, gpuMb: number) => machine(hostMb, [gpu(0, gpuMb)]);
+    expect(checkWorkerFits(model, snapshot(requiredMb, deviceMb))).toEqual({ requiredMb, device: 0 });
+    const refuse = (hostMb: number, gpuMb: number) => expect(() => checkWorkerFits(model, snapshot(hostMb, gpuMb)));
+    refuse(requiredMb - 1, deviceMb).toThrow(expect.objectContaining({ code: 'INSUFFICIENT_RAM' }));
+    refuse(requiredMb, deviceMb - 1).toThrow(expect.objectContaining({ code: 'VRAM_EXHAUSTED' }));
   });
 
   it('does not promise the same memory twice', () => {

@@ -1,9 +1,11 @@
 import { type Backend, RbeeError } from '@rbee/protocol';
-import { BYTES_PER_MB, type Device, type Memory, type ProbeSnapshot } from '../probe/snapshot.js';
+import type { Device, Memory, ProbeSnapshot } from '../probe/snapshot.js';
+import { type MemoryNeed, requiredMemory } from './required-memory.js';
 
-export interface PreflightRequest {
+export { requiredMemoryMb } from './required-memory.js';
+
+export interface PreflightRequest extends MemoryNeed {
   modelRef: string;
-  sizeBytes: number;
   backend: Backend;
   device?: number | undefined;
 }
@@ -20,12 +22,6 @@ export interface PreflightPass {
   device: number;
 }
 
-/** MB that a model of this file size must find free: size in MB times 1.2, for context and buffers, rounded up. */
-export function requiredMemoryMb(sizeBytes: number): number {
-  // As a fraction of integers, so that 5000 MB need 6000 MB and not 6001.
-  return Math.ceil((sizeBytes * 12) / (BYTES_PER_MB * 10));
-}
-
 /**
  * Decides whether a worker for this model may be started, and on which device: memory, then backend, then device, then
  * the device's memory. Nothing is ever moved to another backend or device. `onPassed` hears of each check. Throws
@@ -38,16 +34,18 @@ export function checkWorkerFits(
   onPassed: (check: 'ram_check' | 'backend_check' | 'vram_check', human: string) => void = () => undefined,
 ): PreflightPass {
   const { backend } = request;
-  const requiredMb = requiredMemoryMb(request.sizeBytes);
+  const { requiredMb, deviceMb, because } = requiredMemory(request);
   checkRam({ modelRef: request.modelRef, requiredMb, ram: snapshot.ram, promised });
-  onPassed('ram_check', `memory: ${requiredMb} MB needed, ${snapshot.ram.availableMb} MB available`);
+  onPassed('ram_check', `memory: ${requiredMb} MB needed (${because}), ${snapshot.ram.availableMb} MB available`);
   const free = { ...snapshot, devices: snapshot.devices.map((device) => withoutPromised(device, promised)) };
   const device = chooseDevice(request, free);
-  onPassed('backend_check', `backend ${backend} is available, device ${device} exists`);
   const found = findDevice(free, backend, device);
-  checkDeviceMemory(request, requiredMb, found);
+  const chosen = request.device === undefined && found?.memoryFreeMb != null;
+  const which = chosen ? `device ${device} has most free memory` : `device ${device} exists`;
+  onPassed('backend_check', `backend ${backend} is available, ${which}`);
+  checkDeviceMemory(request, deviceMb, found);
   if (found?.memoryFreeMb != null) {
-    onPassed('vram_check', `${backend}:${device}: ${requiredMb} MB needed, ${found.memoryFreeMb} MB available`);
+    onPassed('vram_check', `${backend}:${device}: ${deviceMb} MB needed, ${found.memoryFreeMb} MB available`);
   }
   return { requiredMb, device };
 }

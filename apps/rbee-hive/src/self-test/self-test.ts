@@ -24,7 +24,7 @@ export interface SelfTestReport {
 }
 
 export interface SelfTestParts {
-  readonly installation: HiveInstallation;
+  readonly installation: Pick<HiveInstallation, 'workerProgram' | 'bundledModelsDir'>;
   /** The catalog of this user, which is only read; it need not exist. */
   readonly catalogDb: string;
 }

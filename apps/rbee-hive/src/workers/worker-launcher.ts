@@ -5,6 +5,7 @@ import {
   formatDuration,
   type Logger,
   type Narrate,
+  orAborted,
   type ProcessIdentity,
   Secret,
   type Timeouts,
@@ -21,16 +22,20 @@ import {
   type SpawnRequest,
   toRbeeError,
 } from '@rbee/protocol';
+import type { Download } from '../downloads/download.js';
+import { progressUrlOf, type RequestedDownload } from '../downloads/downloads.js';
 import { toUrl } from '../loopback.js';
-import { checkRam, checkWorkerFits, chooseDevice, type Reservation, requiredMemoryMb } from '../preflight/preflight.js';
+import { chooseDevice, type Reservation } from '../preflight/preflight.js';
 import type { MachineProbe } from '../probe/machine-probe.js';
 import { BYTES_PER_MB } from '../probe/snapshot.js';
 import type { Provisioner } from '../provisioning/provisioner.js';
+import { followDownload } from './follow-download.js';
 import { type WorkerSpec, workerArguments, workerVariables } from './launch-plan.js';
 import { choosePort } from './port-allocator.js';
 import type { RunFiles } from './run-files.js';
 import { Worker } from './worker.js';
 import type { WorkerPool } from './worker-pool.js';
+import type { WorkerPreflight } from './worker-preflight.js';
 import { WorkerProcess, type WorkerProgram, workerLogFile } from './worker-process.js';
 
 export interface WorkerLauncherOptions {
@@ -41,6 +46,7 @@ export interface WorkerLauncherOptions {
   pool: WorkerPool;
   probe: MachineProbe;
   provisioner: Provisioner;
+  preflight: WorkerPreflight;
   runFiles: RunFiles;
   logDir: string;
   workerProgram: WorkerProgram;
@@ -68,17 +74,30 @@ interface Spawn {
   heard: Narration[];
 }
 
+/** Everything that is decided about a start. */
+interface Start {
+  spawn: Spawn;
+  spec: WorkerSpec;
+  port: number;
+  model: Model;
+  /** The worker that waited for the model. */
+  waiting: Worker | undefined;
+}
+
 /** Starts workers: finds the model, checks that it fits, launches the process. Launches happen one at a time. */
 export class WorkerLauncher {
-  private readonly reservations = new WeakMap<Worker, Reservation>();
   private launching: Promise<unknown> = Promise.resolve();
   private closed = false;
 
   constructor(private readonly options: WorkerLauncherOptions) {}
 
+  private get preflight(): WorkerPreflight {
+    return this.options.preflight;
+  }
+
   /**
-   * Starts a worker and answers at its first callback, or fails with what stood in the way. The start goes on when the
-   * caller stops waiting.
+   * Starts a worker and answers at its first callback or, when its model has to be fetched first, at once; or fails with
+   * what stood in the way. The start goes on when the caller stops waiting.
    */
   spawn(request: SpawnRequest, correlationId: string): Promise<SpawnAnswer> {
     const { clock, timeouts } = this.options;
@@ -99,26 +118,76 @@ export class WorkerLauncher {
 
   private async spawnAndWait(request: SpawnRequest, correlationId: string): Promise<SpawnAnswer> {
     this.requireOpen();
-    const { probe, provisioner, log } = this.options;
+    const { probe, provisioner } = this.options;
     const spawn = this.describe(request, correlationId);
-    const model = await provisioner.provide(request.model).catch(async (error: unknown) => {
+    const present = await provisioner.find(request.model).catch(async (error: unknown) => {
       // That the backend is missing comes first: no other model file would help.
       chooseDevice(request, await probe.snapshot());
       throw error;
     });
+    if (present) return this.startWith(spawn, present);
+    const device = chooseDevice(request, await probe.snapshot());
+    this.requireRoom();
+    const requested = await provisioner.fetch(request.model, correlationId, request);
+    if ('model' in requested) return this.startWith(spawn, requested.model);
+    return this.startLater(spawn, device, requested);
+  }
+
+  /** The model is there: answers once the worker can be reached. */
+  private async startWith(spawn: Spawn, model: Model): Promise<SpawnAnswer> {
+    const worker = await this.launchInTurn(spawn, model, undefined);
+    await worker.start.reachable;
+    const { worker_id, url, state, device } = worker.toView();
+    return { worker_id, url, state, events_url: eventsUrlOf(worker), api_key: worker.key?.reveal(), device };
+  }
+
+  /** The model is on its way: answers at once, and goes on in the background. */
+  private startLater(spawn: Spawn, device: number, { download, release }: RequestedDownload): SpawnAnswer {
+    const { pool, log } = this.options;
+    const { backend } = spawn.request;
+    const workerId = `worker-${randomUUID()}`;
+    const identity = { workerId, url: '', modelRef: spawn.modelRef, backend, device, owned: true };
+    const worker = new Worker(identity, createKey(), pool.context, spawn.correlationId);
+    pool.add(worker, undefined);
+    worker.say('model_download', `waiting for ${spawn.modelRef}`);
+    this.launchWhenThere(spawn, worker, download)
+      .catch((error: unknown) => {
+        const reason = toRbeeError(error);
+        log.warn({ worker_id: workerId, error_code: reason.code }, `a worker was given up: ${reason.message}`);
+        if (!worker.ended && !worker.failed) worker.abandon(reason);
+      })
+      .finally(release);
+    return {
+      worker_id: workerId,
+      state: 'provisioning',
+      events_url: eventsUrlOf(worker),
+      api_key: worker.key?.reveal(),
+      device,
+      download_id: download.id,
+      progress_url: progressUrlOf(download),
+    };
+  }
+
+  private async launchWhenThere(spawn: Spawn, worker: Worker, download: Download): Promise<void> {
+    const [model] = await Promise.all([
+      orAborted(download.done, worker.gone),
+      followDownload(worker, download, worker.gone),
+    ]);
+    await this.launchInTurn(spawn, model, worker);
+  }
+
+  private async launchInTurn(spawn: Spawn, model: Model, worker: Worker | undefined): Promise<Worker> {
+    const { provisioner, log } = this.options;
     const found = `found ${spawn.modelRef}: ${mb(model.size_bytes)} on disk, ${model.facts?.quantization ?? 'unknown'}`;
     spawn.narrate({ actor: 'model-provisioner', action: 'model_found', target: spawn.modelRef, human: found });
-    const launch = this.launching.then(() => this.launch(spawn, model));
+    const launch = this.launching.then(() => this.launch(spawn, model, worker));
     this.launching = launch.catch(() => undefined);
-    const worker = await launch;
+    const launched = await launch;
     await provisioner.markUsed(model).catch((error: unknown) => {
       // A worker that runs is worth more than the note of when.
       log.warn({ error, model_ref: spawn.modelRef }, 'the use of a model could not be noted');
     });
-    await worker.start.reachable;
-    const { worker_id, url, state, device } = worker.toView();
-    const events_url = `/v1/workers/${worker_id}/events`;
-    return { worker_id, url, state, events_url, api_key: worker.key?.reveal(), device };
+    return launched;
   }
 
   private describe(request: SpawnRequest, correlationId: string): Spawn {
@@ -139,26 +208,25 @@ export class WorkerLauncher {
     return { request, modelRef, correlationId, narrate, heard };
   }
 
-  private async launch(spawn: Spawn, model: Model): Promise<Worker> {
-    const { pool, probe, leftoversReaped, defaultSlots } = this.options;
+  private async launch(spawn: Spawn, model: Model, waiting: Worker | undefined): Promise<Worker> {
+    const { leftoversReaped, defaultSlots } = this.options;
     await leftoversReaped;
-    this.requireRoom();
+    if (waiting === undefined) this.requireRoom();
+    waiting?.gone.throwIfAborted();
     const { request, modelRef } = spawn;
     const { backend } = request;
-    const say = (action: string, human: string) => {
+    const planned = { ...request, device: waiting?.identity.device ?? request.device };
+    const asked = await this.preflight.describe(modelRef, model, planned);
+    const passed = await this.preflight.check(asked, (action, human) => {
       spawn.narrate({ actor: 'rbee-hive', action, target: modelRef, human });
-    };
-    const sizeBytes = model.size_bytes;
-    say('worker_preflight', `checking that ${modelRef} fits on ${backend}: ${requiredMemoryMb(sizeBytes)} MB needed`);
-    const starting = pool.present.filter((worker) => worker.starting);
-    const promised = starting.flatMap((worker) => this.reservations.get(worker) ?? []);
-    const asked = { modelRef, sizeBytes, backend, device: request.device };
-    const { requiredMb, device } = checkWorkerFits(asked, await probe.snapshot(), promised, say);
+    });
+    const { requiredMb, device } = passed;
     const port = await this.choosePort(spawn);
-    checkRam({ modelRef, requiredMb, ram: await probe.ram(), promised, fell: true });
+    await this.preflight.checkAgain(asked, passed);
     this.requireOpen();
+    waiting?.gone.throwIfAborted();
     const spec = {
-      workerId: `worker-${randomUUID()}`,
+      workerId: waiting?.id ?? `worker-${randomUUID()}`,
       modelRef,
       modelPath: model.local_path,
       backend,
@@ -166,24 +234,20 @@ export class WorkerLauncher {
       slots: request.slots_total ?? defaultSlots,
       contextSize: request.context_size,
     };
-    return this.startWorker(spawn, spec, port, { backend, device, requiredMb });
+    return this.startWorker({ spawn, spec, port, model, waiting }, { backend, device, requiredMb });
   }
 
-  private async startWorker(spawn: Spawn, spec: WorkerSpec, port: number, reservation: Reservation): Promise<Worker> {
-    const { workerHost: host, runFiles, logDir, workerProgram, variables, callbackUrl, hive, pool } = this.options;
+  private async startWorker(start: Start, reservation: Reservation): Promise<Worker> {
+    const { workerHost: host, runFiles, logDir, workerProgram, variables, callbackUrl, hive } = this.options;
+    const { spec, port } = start;
     const { workerId, modelRef, backend, device } = spec;
-    const key = new Secret(randomBytes(32).toString('hex'));
-    const url = toUrl(host, port);
-    const identity = { workerId, url, modelRef, backend, device, owned: true };
-    const worker = new Worker(identity, key, pool.context, spawn.correlationId);
-    for (const event of spawn.heard) worker.start.hear(event);
-    this.reservations.set(worker, reservation);
-    pool.add(worker, port);
+    const worker = this.place(start);
+    this.preflight.reserve(worker, reservation);
     worker.say('worker_dispatch', `starting a worker for ${modelRef} on ${backend}:${device}, port ${port}`);
     const address = { host, port, callbackUrl: callbackUrl(), keyFile: runFiles.keyFile(workerId) };
     try {
       // From here on the pool has it: whatever fails has to take it out again.
-      runFiles.writeKey(workerId, key);
+      runFiles.writeKey(workerId, keyOf(worker));
       const process = await WorkerProcess.start({
         program: workerProgram,
         args: workerArguments(spec, address),
@@ -197,6 +261,23 @@ export class WorkerLauncher {
       worker.abandon(toRbeeError(error));
       throw error;
     }
+  }
+
+  /** A new worker, or the one that waited for its model, at its address. */
+  private place({ spawn, spec, port, model, waiting }: Start): Worker {
+    const { workerHost: host, pool } = this.options;
+    const { workerId, modelRef, backend, device } = spec;
+    const url = toUrl(host, port);
+    const identity = { workerId, url, modelRef, backend, device, owned: true };
+    const worker = waiting ?? new Worker(identity, createKey(), pool.context, spawn.correlationId);
+    for (const event of spawn.heard) worker.start.hear(event);
+    worker.model = model;
+    if (waiting === undefined) pool.add(worker, port);
+    else {
+      pool.takePort(worker, port);
+      worker.settle({ url, device });
+    }
+    return worker;
   }
 
   private choosePort({ narrate }: Spawn): Promise<number> {
@@ -228,6 +309,20 @@ export class WorkerLauncher {
       suggestion: 'stop a worker (rbee-keeper workers shutdown --id ID), or raise limits.max_workers of the node',
     });
   }
+}
+
+function createKey(): Secret {
+  return new Secret(randomBytes(32).toString('hex'));
+}
+
+/** Workers that are started here have one. */
+function keyOf({ id, key }: Worker): Secret {
+  if (key === undefined) throw new TypeError(`${id} has no key`);
+  return key;
+}
+
+function eventsUrlOf(worker: Worker): string {
+  return `/v1/workers/${worker.id}/events`;
 }
 
 function mb(bytes: number): string {

@@ -2,6 +2,7 @@ import type { Clock, Logger, Narrate, Timeouts } from '@rbee/daemon-kit';
 import {
   type Heartbeat,
   type HiveEvent,
+  type Model,
   RbeeError,
   type ReadyCallback,
   type Worker as WorkerView,
@@ -16,6 +17,8 @@ export interface WorkerPoolOptions {
   narrate: Narrate;
   publish: (event: HiveEvent) => void;
   runFiles: RunFiles;
+  /** A worker has told what its model takes. */
+  onMemory: WorkerContext['onMemory'];
 }
 
 /** The workers of this machine: finds, watches and ends them. In memory only. */
@@ -39,8 +42,8 @@ export class WorkerPool {
 
   /** What a new worker of this pool is built on. */
   get context(): WorkerContext {
-    const { clock, log, timeouts, publish } = this.options;
-    return { clock, log, timeouts, publish, onLeft: (worker, how) => this.onLeft(worker, how) };
+    const { clock, log, timeouts, publish, onMemory } = this.options;
+    return { clock, log, timeouts, publish, onMemory, onLeft: (worker, how) => this.onLeft(worker, how) };
   }
 
   list(): WorkerView[] {
@@ -61,10 +64,20 @@ export class WorkerPool {
     });
   }
 
-  add(worker: Worker, port: number): void {
+  /** A worker that waits for its model has no port yet. */
+  add(worker: Worker, port: number | undefined): void {
     this.workers.set(worker.id, worker);
-    this.ports.set(worker.id, port);
+    if (port !== undefined) this.takePort(worker, port);
     this.options.publish({ type: 'worker', change: 'added', worker: worker.toView() });
+  }
+
+  /** Ids of the workers that have a model loaded, or are about to. */
+  usersOf({ id }: Pick<Model, 'id'>): string[] {
+    return this.present.filter(({ model }) => model?.id === id).map((worker) => worker.id);
+  }
+
+  takePort(worker: Worker, port: number): void {
+    this.ports.set(worker.id, port);
   }
 
   /** Takes a callback. A worker with an unknown id is listed and watched, but not owned. */

@@ -1,8 +1,9 @@
 import type { Backend, RbeeError, WorkerDetail, WorkerState, Worker as WorkerView } from '@rbee/protocol';
 
-/** What never changes about a worker. */
+/** What is settled about a worker. Where it listens is, once its model is there. */
 export interface WorkerIdentity {
   readonly workerId: string;
+  /** Empty until then. */
   readonly url: string;
   readonly modelRef: string;
   readonly backend: Backend;
@@ -11,11 +12,14 @@ export interface WorkerIdentity {
   readonly owned: boolean;
 }
 
-type BaseState = Extract<WorkerState, 'starting' | 'loading' | 'idle' | 'busy' | 'draining' | 'failed'>;
+type BaseState = Extract<
+  WorkerState,
+  'provisioning' | 'starting' | 'loading' | 'idle' | 'busy' | 'draining' | 'failed'
+>;
 
 /** The figures of one worker; its `Worker` alone changes them. */
 export class WorkerStatus {
-  state: BaseState = 'starting';
+  state: BaseState;
   slotsTotal = 1;
   slotsAvailable = 0;
   failedHealthChecks = 0;
@@ -23,10 +27,12 @@ export class WorkerStatus {
   lastError: RbeeError | undefined;
 
   constructor(
-    private readonly identity: WorkerIdentity,
+    public identity: WorkerIdentity,
     /** Milliseconds since the epoch. */
     public lastActivity: number,
-  ) {}
+  ) {
+    this.state = identity.url === '' ? 'provisioning' : 'starting';
+  }
 
   /** Whether jobs can be sent, though perhaps not at this moment. */
   get serving(): boolean {

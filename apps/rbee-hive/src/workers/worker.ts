@@ -12,6 +12,8 @@ import {
 import {
   type Heartbeat,
   type HiveEvent,
+  type MemoryFigures,
+  type Model,
   RbeeError,
   type ReadyCallback,
   type ReadyStatus,
@@ -34,6 +36,8 @@ export interface WorkerContext {
   log: Logger;
   timeouts: Timeouts;
   publish: (event: HiveEvent) => void;
+  /** A loaded model was measured. */
+  onMemory: (worker: Worker, figures: MemoryFigures) => void;
   /** The worker has left: `failed` keeps it for inspection, `gone` follows when its process has ended. */
   onLeft: (worker: Worker, how: 'failed' | 'gone') => void;
 }
@@ -41,19 +45,24 @@ export interface WorkerContext {
 /**
  * One worker and, when the hive started it, its process. Nobody else changes its state.
  *
+ *     provisioning ──model is there──> starting
+ *
  *     starting ──first callback──> loading ──second callback──> idle <──slots──> busy
  *        │                            │                           └──┬─────────────┘
  *        ├── exit, deadline ──────────┤ exit, deadline, failed       │ request, idle time, drain reported
  *        └────────> failed <──────────┘                              └──> draining ──exit──> gone
  *
+ * A worker that waits for its model has no process and no address; it fails or goes when the model does not come.
  * An exit while idle or busy is a crash and leads to gone at once. `unhealthy` covers loading, idle and busy after one or
  * two failed health checks; the third ends the process. A worker that is not owned is never signalled.
  */
 export class Worker {
   readonly start: WorkerStart;
   readonly say: WorkerVoice;
+  /** Its model, once that is on this machine. */
+  model: Model | undefined;
   private readonly status: WorkerStatus;
-  private readonly client: WorkerClient;
+  private connection: WorkerClient | undefined;
   private readonly idle: IdleTimer;
   private readonly health: HealthCheck;
   private readonly ending: ProcessEnding;
@@ -62,19 +71,20 @@ export class Worker {
   private adopted: ProcessIdentity | undefined;
   private over = false;
   private stopping: Promise<void> | undefined;
+  private readonly left = new AbortController();
 
   constructor(
-    readonly identity: WorkerIdentity,
+    identity: WorkerIdentity,
     readonly key: Secret | undefined,
     private readonly context: WorkerContext,
     correlationId?: string,
   ) {
     const { clock, timeouts, log } = context;
-    const { workerId, url } = identity;
+    const { workerId } = identity;
     this.createdAt = clock.now();
     this.start = new WorkerStart(clock);
     this.status = new WorkerStatus(identity, this.createdAt);
-    this.client = new WorkerClient({ workerId, url, key }, clock, timeouts);
+    if (!this.provisioning) this.connection = this.createClient();
     this.ending = new ProcessEnding(clock, (reason) => this.recordForceKill(reason));
     this.health = new HealthCheck(log.with({ worker_id: workerId }), () => this.client.checkHealth());
     this.idle = new IdleTimer(clock, timeouts.idle_worker, () => this.background(this.endIfIdle()));
@@ -83,6 +93,20 @@ export class Worker {
 
   get id(): string {
     return this.identity.workerId;
+  }
+
+  get identity(): WorkerIdentity {
+    return this.status.identity;
+  }
+
+  /** Aborted when it fails or leaves, for those who get its model. */
+  get gone(): AbortSignal {
+    return this.left.signal;
+  }
+
+  /** Whether it waits for its model. */
+  get provisioning(): boolean {
+    return this.status.state === 'provisioning';
   }
 
   /** A failed worker is only kept for inspection. */
@@ -106,6 +130,13 @@ export class Worker {
 
   toDetail(): WorkerDetail {
     return this.status.toDetail(this.key?.reveal());
+  }
+
+  /** Its model is there: it gets its place. */
+  settle(place: { readonly url: string; readonly device: number }): void {
+    this.status.identity = { ...this.identity, ...place };
+    this.connection = this.createClient();
+    this.enter('starting');
   }
 
   /** Takes charge of a process that was just started. */
@@ -142,11 +173,12 @@ export class Worker {
 
   /** Takes the callback of a worker: its server is bound, its model is loaded, or it can't be. */
   onReady(callback: ReadyCallback): void {
-    if (this.failed || this.status.state === 'draining') return;
+    if (this.failed || this.provisioning || this.status.state === 'draining') return;
     if (!this.identity.owned && callback.pid !== undefined) {
       this.adopted ??= identify(callback.pid);
       this.status.pid = this.adopted?.pid;
     }
+    if (callback.memory !== undefined) this.context.onMemory(this, callback.memory);
     if (callback.slots_total !== undefined) this.status.slotsTotal = callback.slots_total;
     if (this.status.state === 'starting') this.enterLoading();
     if (callback.state === 'failed') this.onLoadFailed(callback.error);
@@ -156,7 +188,7 @@ export class Worker {
 
   onHeartbeat(beat: Heartbeat): void {
     const { state } = this.status;
-    if (state === 'failed' || state === 'draining' || state === 'starting') return;
+    if (state === 'failed' || state === 'draining' || state === 'starting' || state === 'provisioning') return;
     if (beat.last_job_ended_at !== undefined) this.idle.workEnded(beat.last_job_ended_at);
     if (beat.state === 'draining') this.onDraining();
     else if (beat.state === 'idle' || beat.state === 'busy') {
@@ -202,6 +234,16 @@ export class Worker {
   /** Lets go of a worker that is not owned, when the hive ends. */
   release(): void {
     this.finish();
+  }
+
+  private get client(): WorkerClient {
+    if (this.connection === undefined) throw new Error(`${this.id} has no address yet`);
+    return this.connection;
+  }
+
+  private createClient(): WorkerClient {
+    const { clock, timeouts } = this.context;
+    return new WorkerClient({ workerId: this.id, url: this.identity.url, key: this.key }, clock, timeouts);
   }
 
   private get stopLimits(): StopLimits {
@@ -302,12 +344,14 @@ export class Worker {
   }
 
   private async runStop(reason: string, limits: StopLimits, requestShutdown: () => Promise<boolean>): Promise<void> {
+    const waits = this.provisioning;
     const reachable = this.status.state !== 'starting';
     if (!this.failed) {
       this.enter('draining');
       this.say('shutdown', `stopping ${this.id} (${reason})`);
       this.start.fail(failure.stoppedEarly(this.facts(), reason));
     }
+    if (waits) return this.finish();
     this.expectGone(await this.ending.stop(reachable ? requestShutdown : async () => false, limits));
   }
 
@@ -349,6 +393,7 @@ export class Worker {
     const facts = { level: 'error', error_kind: error.code.toLowerCase() } as const;
     this.say('worker_removed', `${this.id} failed: ${error.message}`, facts);
     this.start.fail(error);
+    this.left.abort(error);
     this.context.onLeft(this, 'failed');
   }
 
@@ -358,8 +403,9 @@ export class Worker {
     this.over = true;
     this.idle.stop();
     this.start.fail(failure.stoppedEarly(this.facts(), 'it has ended'));
+    this.left.abort(failure.stoppedEarly(this.facts(), 'it has ended'));
     this.status.pid = undefined;
-    this.client.close();
+    this.connection?.close();
     this.ending.confirm();
     this.context.onLeft(this, 'gone');
   }

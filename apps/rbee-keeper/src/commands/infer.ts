@@ -21,6 +21,7 @@ export const inferCommand = defineCommand({
       'rbee-keeper infer --model ~/.local/share/rbee/models/mistral-7b.Q4_K_M.gguf --prompt-file question.txt',
       'A model file, a prompt from a file',
     ],
+    ['rbee-keeper infer --model hf:ORG/REPO --prompt hello', 'A model of the hub, downloaded when it is first used'],
     [
       'git diff | rbee-keeper infer --prompt - --quiet --max-tokens 200',
       'A prompt from standard input, only text as output',

@@ -62,9 +62,21 @@ export async function generate(
   } catch (failure) {
     writer.cutShort();
     const { text } = writer;
-    const error = stopped.aborted ? failure : keepPartial(failure, text, view.tokens, { env, request });
+    const error = stopped.aborted
+      ? tellOfDownload(failure, view.isDownloading)
+      : keepPartial(failure, text, view.tokens, { env, request });
     return { answer: undefined, error, text };
   }
+}
+
+/** A cancellation while a model comes says that nothing of it is lost. */
+function tellOfDownload(error: unknown, isDownloading: boolean): unknown {
+  if (!isDownloading || !isRbeeError(error) || error.code !== 'CANCELLED') return error;
+  return new RbeeError('CANCELLED', error.message, {
+    details: error.details,
+    suggestion: 'what has come of the model is kept; the same command goes on from there',
+    cause: error,
+  });
 }
 
 function keepPartial(

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { makeFolder, removeFolders } from '../testing/start-keeper.js';
-import { toModelRef } from './model-argument.js';
+import { guessModelRef, toModelRef } from './model-argument.js';
 
 afterEach(removeFolders);
 
@@ -30,6 +30,32 @@ describe('toModelRef', () => {
     const where = surroundings();
     expect(toModelRef(argument, where, false)).toBe(expected.replace('HOME', where.home));
   });
+
+  it.each([
+    ['org/repo', 'hf:org/repo'],
+    ['org/repo:Q4_K_M', 'hf:org/repo:Q4_K_M'],
+    ['org/repo/folder/x.gguf', 'hf:org/repo:folder/x.gguf'],
+    ['HF:org/repo', 'hf:org/repo'],
+    ['hf://org/repo:q4', 'hf:org/repo:q4'],
+    ['hf:org/repo/x-Q4_K_M.gguf', 'hf:org/repo:x-Q4_K_M.gguf'],
+    ['hf.co/org/repo:Q4_K_M', 'hf:org/repo:Q4_K_M'],
+    ['https://huggingface.co/org/repo', 'hf:org/repo'],
+    ['https://huggingface.co/org/repo/tree/main', 'hf:org/repo'],
+    ['https://huggingface.co/org/repo/blob/main/x-Q4_K_M.gguf?download=true', 'hf:org/repo:x-Q4_K_M.gguf'],
+    ['honeycomb', 'builtin:honeycomb'],
+    ['honeycomb:q8_0', 'builtin:honeycomb:q8_0'],
+  ])('says what is right instead of %s', (argument, meant) => {
+    const where = surroundings();
+    const expected = { code: 'INVALID_MODEL_REF', suggestion: `write it like this: ${meant}` };
+    expect(() => toModelRef(argument, where, false)).toThrow(expect.objectContaining(expected));
+  });
+
+  it.each(['gpt-4', 'models/missing.gguf', 'hf:', 'org/../repo', 'https://example.com/org/repo/x'])(
+    'guesses nothing for %s',
+    (argument) => {
+      expect(guessModelRef(argument)).toBeUndefined();
+    },
+  );
 
   it('refuses the path of a missing file, unless that is on another machine', () => {
     const where = surroundings();

@@ -6,7 +6,7 @@ export const taskOptions = {
   model: {
     type: 'string',
     value: 'REF',
-    describe: 'A GGUF file of the models folder, or builtin:honeycomb[:VARIANT] (the default)',
+    describe: 'hf:ORG/REPO[:VARIANT], a GGUF file of the models folder, or builtin:honeycomb[:VARIANT] (the default)',
   },
   backend: {
     type: 'string',

@@ -16,6 +16,8 @@ export class TaskView {
   node: string | undefined;
   model: string | undefined;
   workerId: string | undefined;
+  /** Whether bytes of a model have come, and nothing after them. */
+  isDownloading = false;
 
   /**
    * `signal` ends the wait for a reader of standard output that does not read. With `isBrief` narration stays only until
@@ -42,6 +44,7 @@ export class TaskView {
           ? output.sayForNow(event.actor, event.human)
           : output.say(event.actor, event.human, event.level);
       case 'progress':
+        this.isDownloading = event.phase === 'download' && (this.isDownloading || (event.bytes_downloaded ?? 0) > 0);
         return this.#progress.update(event);
       case 'queued':
         return output.say('queen-rbee', renderQueued(event));

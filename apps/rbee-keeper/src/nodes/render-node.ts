@@ -1,4 +1,5 @@
 import type { HiveStatus, NodeRow } from '@rbee/protocol';
+import { toLocalTime } from '../local-time.js';
 import { toPrintableLine } from '../printable-text.js';
 import { memoryText } from './memory-text.js';
 import { NOT_ANSWERED } from './render-hives.js';
@@ -69,12 +70,4 @@ function renderHive(live: HiveStatus, lastError: string | undefined): string {
 
 function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
-}
-
-/** `YYYY-MM-DD HH:MM:SS` in the time zone of this machine. */
-function toLocalTime(unixSeconds: number): string {
-  const date = new Date(unixSeconds * 1000);
-  const pad = (value: number) => String(value).padStart(2, '0');
-  const day = [date.getFullYear(), pad(date.getMonth() + 1), pad(date.getDate())].join('-');
-  return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(pad).join(':')}`;
 }

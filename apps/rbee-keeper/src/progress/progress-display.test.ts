@@ -39,6 +39,23 @@ describe('ProgressDisplay', () => {
     expect(stderr.text.trim().split('\n')).toHaveLength(2);
   });
 
+  it('begins anew with each stage of a download, and after a retry that lost bytes', () => {
+    const { stderr, display } = show(false);
+    const at = (bytes: number) =>
+      display.update({
+        type: 'progress',
+        phase: 'download',
+        stage: 'downloading',
+        bytes_downloaded: bytes,
+        bytes_total: 100,
+      });
+    display.update({ type: 'progress', phase: 'download', stage: 'waiting' });
+    for (const bytes of [95, 96, 0, 1, 95]) at(bytes);
+    display.update({ type: 'progress', phase: 'download', stage: 'verifying' });
+    const told = [...stderr.text.matchAll(/\] (\w+)( \d+ %)?/g)].map(([, doing, percent = '']) => doing + percent);
+    expect(told).toEqual(['waiting', 'downloading 95 %', 'downloading 0 %', 'downloading 95 %', 'verifying']);
+  });
+
   it('keeps to one line of a terminal, which goes when something else is said', () => {
     const { stderr, output, load } = show(true);
     for (const layers of [10, 50, 90]) load(layers);

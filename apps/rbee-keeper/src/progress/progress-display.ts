@@ -15,7 +15,7 @@ const LINE_EVERY_TENTH = 10;
 export class ProgressDisplay {
   readonly #output: Output;
   readonly #clock: Clock;
-  #last: { phase: string; tenth: number; at: number } | undefined;
+  #last: { doing: string; tenth: number; at: number } | undefined;
 
   constructor(output: Output, clock: Clock) {
     this.#output = output;
@@ -27,17 +27,17 @@ export class ProgressDisplay {
     const moment = describeProgress(event);
     if (this.#output.isTerminal) {
       this.#output.transient(renderProgressBar(moment, this.#output.columns, this.#output.palette));
-    } else if (this.#isDue(event.phase, moment)) {
+    } else if (this.#isDue(moment)) {
       this.#output.say(moment.actor, renderProgressText(moment));
     }
   }
 
-  #isDue(phase: string, { fraction }: ProgressMoment): boolean {
+  #isDue({ doing, fraction }: ProgressMoment): boolean {
     const at = this.#clock.monotonic();
     const tenth = Math.floor((fraction ?? 0) * LINE_EVERY_TENTH + 1e-9);
     const last = this.#last;
-    const due = last?.phase !== phase || tenth > last.tenth || at - last.at >= LINE_EVERY_MS;
-    if (due) this.#last = { phase, tenth, at };
+    const due = last?.doing !== doing || tenth !== last.tenth || at - last.at >= LINE_EVERY_MS;
+    if (due) this.#last = { doing, tenth, at };
     return due;
   }
 }

@@ -9,9 +9,10 @@ const download: ProgressEvent = {
   phase: 'download',
   bytes_downloaded: 2 * MIB,
   bytes_total: 5 * MIB,
-  speed_mbps: 44.8,
+  speed_mbps: 46.976,
   eta_seconds: 75,
 };
+const waiting: ProgressEvent = { type: 'progress', phase: 'download', stage: 'waiting' };
 const upload: AnyProgress = {
   type: 'progress',
   phase: 'upload',
@@ -30,6 +31,37 @@ describe('renderProgressText', () => {
       'uploading 0 % (0.0 of 5.0 MB)',
     ],
     ['a download', download, 'downloading 40 % (2.0 of 5.0 MB, 5.6 MB/s, 1 min 15 s left)'],
+    [
+      'one that went on from the bytes of an earlier attempt',
+      { ...download, resumed_from: 1.5 * MIB, eta_seconds: undefined },
+      'downloading 40 % (2.0 of 5.0 MB, 5.6 MB/s, resumed at 30 %)',
+    ],
+    [
+      'one from the beginning',
+      { ...download, resumed_from: 0, eta_seconds: 1.2 },
+      'downloading 40 % (2.0 of 5.0 MB, 5.6 MB/s, 2 s left)',
+    ],
+    [
+      'one with a limit',
+      { ...download, throttled: true },
+      'downloading 40 % (2.0 of 5.0 MB, 5.6 MB/s throttled, 1 min 15 s left)',
+    ],
+    ['a copy', { ...download, source: 'node' }, 'copying 40 % (2.0 of 5.0 MB, 5.6 MB/s, 1 min 15 s left)'],
+    [
+      'a large one',
+      { ...download, bytes_downloaded: 2 ** 30, bytes_total: 40 * 2 ** 30, eta_seconds: 7259.5 },
+      'downloading 2 % (1.00 of 40.00 GB, 5.6 MB/s, 2 h 1 min left)',
+    ],
+    [
+      'almost a minute',
+      { ...download, eta_seconds: 119.6 },
+      'downloading 40 % (2.0 of 5.0 MB, 5.6 MB/s, 2 min 0 s left)',
+    ],
+    ['one that waits', waiting, 'waiting (other downloads come first)'],
+    ['the next in line', { ...waiting, position: 1 }, 'waiting (next in line)'],
+    ['the second in line', { ...waiting, position: 2 }, 'waiting (1 download in front)'],
+    ['the third in line', { ...waiting, position: 3 }, 'waiting (2 downloads in front)'],
+    ['the check at the end', { ...waiting, stage: 'verifying' }, 'verifying'],
     [
       'a download of unknown size',
       { ...download, bytes_total: undefined },
@@ -65,7 +97,24 @@ describe('renderProgressBar', () => {
     }
   });
 
+  it.each([
+    [
+      110,
+      /^\[model-provisioner\] downloading █+░+ {2}40 % 2\.0 of 5\.0 MB, 5\.6 MB\/s, 1 min 15 s left, resumed at 20 %$/,
+    ],
+    [100, /^downloading █+░+ {2}40 % 2\.0 of 5\.0 MB, 5\.6 MB\/s, 1 min 15 s left, resumed at 20 %$/],
+    [80, /^downloading █+░+ {2}40 % 2\.0 of 5\.0 MB, 5\.6 MB\/s, 1 min 15 s left$/],
+    [60, /^\[model-provisioner\] downloading 40 % \(2\.0 of 5\.0 MB, 5\.6 MB/],
+  ])('keeps what matters most in %d columns', (columns, expected) => {
+    const resumed = describeProgress({ ...download, resumed_from: MIB });
+    expect(renderProgressBar(resumed, columns, plainPalette)).toMatch(expected);
+  });
+
+  it('leaves out the actor before the bar', () => {
+    expect(renderProgressBar(moment, 50, plainPalette)).toMatch(/^loading █+░+ {2}75 % layers 24 of 32$/);
+  });
+
   it('goes without a bar where there is no room', () => {
-    expect(renderProgressBar(moment, 50, plainPalette)).toBe('[model-loader] loading 75 % (layers 24 of 32)');
+    expect(renderProgressBar(moment, 30, plainPalette)).toBe('[model-loader] loading 75 % (');
   });
 });

@@ -1,5 +1,6 @@
 import type { InstallEvent, ProgressEvent } from '@rbee/protocol';
 import type { Palette } from '../palette.js';
+import { partText, sizeText } from './size-text.js';
 
 /** Long work that goes on: of a task, or the upload of an installation. */
 export type AnyProgress = ProgressEvent | Extract<InstallEvent, { type: 'progress' }>;
@@ -10,13 +11,14 @@ export interface ProgressMoment {
   readonly doing: string;
   /** 0 to 1; `undefined` when the whole is not known. */
   readonly fraction: number | undefined;
-  /** Figures beside the percentage. */
-  readonly detail: string;
+  /** Figures beside the percentage; what matters least stands last. */
+  readonly details: readonly string[];
 }
 
-const MIB = 2 ** 20;
 const MOST_CELLS = 30;
 const FEWEST_CELLS = 8;
+/** Amount, speed and remaining time are never left out for a bar. */
+const MAIN_DETAILS = 3;
 
 /** What a progress event tells. */
 export function describeProgress(event: AnyProgress): ProgressMoment {
@@ -27,21 +29,33 @@ export function describeProgress(event: AnyProgress): ProgressMoment {
 function describeUpload(event: Extract<AnyProgress, { phase: 'upload' }>): ProgressMoment {
   const { bytes_done: done, bytes_total: total, bytes_per_second: rate } = event;
   const parts = [
-    `${megabytes(done)} of ${megabytes(total)} MB`,
-    ...(rate ? [`${megabytes(rate)} MB/s`, `${remaining((total - done) / rate)} left`] : []),
+    partText(done, total),
+    ...(rate ? [`${sizeText(rate)}/s`, `${remaining((total - done) / rate)} left`] : []),
   ];
-  return { actor: 'queen-rbee', doing: 'uploading', fraction: share(done, total), detail: parts.join(', ') };
+  return { actor: 'queen-rbee', doing: 'uploading', fraction: share(done, total), details: parts };
 }
 
 function describeDownload(event: ProgressEvent): ProgressMoment {
-  const { bytes_downloaded: done = 0, bytes_total: total, speed_mbps, eta_seconds } = event;
-  const amount = total === undefined ? `${megabytes(done)} MB` : `${megabytes(done)} of ${megabytes(total)} MB`;
+  const actor = 'model-provisioner';
+  if (event.stage === 'waiting')
+    return { actor, doing: 'waiting', fraction: undefined, details: [describeQueue(event)] };
+  if (event.stage === 'verifying') return { actor, doing: 'verifying', fraction: undefined, details: [] };
+  const { bytes_downloaded: done = 0, bytes_total: total, speed_mbps, eta_seconds, resumed_from, throttled } = event;
+  const resumed = share(resumed_from, total);
   const parts = [
-    amount,
-    ...(speed_mbps === undefined ? [] : [`${(speed_mbps / 8).toFixed(1)} MB/s`]),
+    total === undefined ? sizeText(done) : partText(done, total),
+    ...(speed_mbps === undefined ? [] : [`${toRate(speed_mbps)}${throttled ? ' throttled' : ''}`]),
     ...(eta_seconds === undefined ? [] : [`${remaining(eta_seconds)} left`]),
+    ...(resumed ? [`resumed at ${toPercent(resumed)} %`] : []),
   ];
-  return { actor: 'model-provisioner', doing: 'downloading', fraction: share(done, total), detail: parts.join(', ') };
+  const doing = event.source === 'node' ? 'copying' : 'downloading';
+  return { actor, doing, fraction: share(done, total), details: parts };
+}
+
+function describeQueue({ position }: ProgressEvent): string {
+  if (position === undefined) return 'other downloads come first';
+  const inFront = position - 1;
+  return inFront < 1 ? 'next in line' : `${inFront} ${inFront === 1 ? 'download' : 'downloads'} in front`;
 }
 
 function describeLoad(event: ProgressEvent): ProgressMoment {
@@ -50,30 +64,40 @@ function describeLoad(event: ProgressEvent): ProgressMoment {
     ...(done === undefined || total === undefined ? [] : [`layers ${done} of ${total}`]),
     ...(vram_mb ? [`${Math.round(vram_mb)} MB of device memory`] : []),
   ];
-  return { actor: 'model-loader', doing: 'loading', fraction: share(done, total), detail: parts.join(', ') };
+  return { actor: 'model-loader', doing: 'loading', fraction: share(done, total), details: parts };
 }
 
 /** One line for a log or a pipe, without the actor. */
-export function renderProgressText({ doing, fraction, detail }: ProgressMoment): string {
+export function renderProgressText({ doing, fraction, details }: ProgressMoment): string {
   const percent = fraction === undefined ? '' : ` ${toPercent(fraction)} %`;
-  return `${doing}${percent}${detail === '' ? '' : ` (${detail})`}`;
+  return `${doing}${percent}${details.length === 0 ? '' : ` (${details.join(', ')})`}`;
 }
 
 /**
- * One line for a terminal of the given width, with a bar where there is room for one. It never reaches the last column,
- * where a terminal would wrap.
+ * One line for a terminal of the given width, with a bar where there is room for one; for its sake the actor and what
+ * matters least are left out. It never reaches the last column, where a terminal would wrap.
  */
 export function renderProgressBar(moment: ProgressMoment, columns: number, palette: Palette): string {
-  const { actor, doing, fraction = 0, detail } = moment;
-  const percent = `${String(toPercent(fraction)).padStart(3)} %`;
-  const rest = `[${actor}] ${doing}  ${percent} ${detail}`.length;
-  const cells = Math.min(MOST_CELLS, columns - 1 - rest);
-  if (moment.fraction === undefined || cells < FEWEST_CELLS) {
-    return `[${actor}] ${renderProgressText(moment)}`.slice(0, columns - 1);
+  const { actor, doing, fraction } = moment;
+  if (fraction !== undefined) {
+    const percent = `${String(toPercent(fraction)).padStart(3)} %`;
+    for (const { before, detail } of layoutsOf(moment)) {
+      const cells = Math.min(MOST_CELLS, columns - 1 - `${before}${doing}  ${percent} ${detail}`.length);
+      if (cells < FEWEST_CELLS) continue;
+      const filled = Math.round(fraction * cells);
+      const bar = palette.cyan('█'.repeat(filled)) + palette.dim('░'.repeat(cells - filled));
+      return `${palette.dim(before)}${doing} ${bar} ${percent} ${palette.dim(detail)}`.trimEnd();
+    }
   }
-  const filled = Math.round(fraction * cells);
-  const bar = palette.cyan('█'.repeat(filled)) + palette.dim('░'.repeat(cells - filled));
-  return `${palette.dim(`[${actor}]`)} ${doing} ${bar} ${percent} ${palette.dim(detail)}`.trimEnd();
+  return `[${actor}] ${renderProgressText(moment)}`.slice(0, columns - 1);
+}
+
+/** What may stand around a bar, the fullest first. */
+function layoutsOf({ actor, details }: ProgressMoment): { before: string; detail: string }[] {
+  const shorter = details.map((_, dropped) => details.slice(0, details.length - dropped));
+  const enough = shorter.filter(({ length }) => length >= Math.min(MAIN_DETAILS, details.length));
+  const all = details.join(', ');
+  return [{ before: `[${actor}] `, detail: all }, ...enough.map((kept) => ({ before: '', detail: kept.join(', ') }))];
 }
 
 /** Rounded down: 100 % is said only when nothing is left. */
@@ -86,11 +110,14 @@ function share(done: number | undefined, total: number | undefined): number | un
   return Math.min(1, Math.max(0, done / total));
 }
 
-function megabytes(bytes: number): string {
-  return (bytes / MIB).toFixed(1);
+/** Megabits per second, as events have it, in megabytes. */
+function toRate(megabits: number): string {
+  return `${sizeText((megabits * 1e6) / 8)}/s`;
 }
 
 function remaining(seconds: number): string {
-  if (seconds < 60) return `${Math.ceil(seconds)} s`;
-  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }

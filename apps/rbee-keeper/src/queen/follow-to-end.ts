@@ -7,13 +7,15 @@ type Before<E extends AnyEvent> = Exclude<E, { type: 'end' | 'error' }>;
 
 /**
  * Reads a stream of the queen to its `end`, which is returned; what comes before goes to `onEvent`. `read` skips an event
- * that it does not know by returning nothing. Throws the error that the stream reports, QUEEN_UNREACHABLE when it breaks off, or the signal's reason.
+ * that it does not know by returning nothing. Throws the error that the stream reports, the signal's reason, or
+ * QUEEN_UNREACHABLE when it breaks off; then the command `next` shows how far it came.
  */
 export async function followToEnd<E extends AnyEvent>(
   stream: IncomingStream,
   read: (message: SseMessage) => E | undefined,
   signal: AbortSignal,
   onEvent: (event: Before<E>) => void,
+  next = 'rbee-keeper setup list-nodes',
 ): Promise<EndOf<E>> {
   let failure: RbeeError | undefined;
   let end: EndOf<E> | undefined;
@@ -28,16 +30,16 @@ export async function followToEnd<E extends AnyEvent>(
   } catch (cause) {
     if (signal.aborted) throw signal.reason;
     // What breaks behind the last event takes nothing from it.
-    if (!failure && !end) throw toBrokenError(cause);
+    if (!failure && !end) throw toBrokenError(next, cause);
   }
   if (failure) throw failure;
   if (end) return end;
-  throw toBrokenError();
+  throw toBrokenError(next);
 }
 
-function toBrokenError(cause?: unknown): RbeeError {
+function toBrokenError(next: string, cause?: unknown): RbeeError {
   return new RbeeError('QUEEN_UNREACHABLE', 'the connection to queen-rbee broke off before it was done', {
-    suggestion: 'see how far it came: rbee-keeper setup list-nodes',
+    suggestion: `see how far it came: ${next}`,
     cause,
   });
 }

@@ -5,7 +5,12 @@ import {
   type GlobalWorker,
   type HiveStatus,
   type NodeAnswer,
+  type NodeModels,
+  type NodeRemoval,
   type NodeRow,
+  type NodeScan,
+  type NodeVariants,
+  type PullRequest,
   queenRoutes,
   type Route,
   type TaskRequestInput,
@@ -120,6 +125,35 @@ export class QueenClient {
   async listHives(node?: string): Promise<readonly HiveStatus[]> {
     const { target, timeoutMs, signal } = this.#options;
     return (await callJson(target, queenRoutes.listHives, { query: { node }, timeoutMs, signal })).hives;
+  }
+
+  /** The models of one node, whose hive is started where it does not run, or of this machine and all running hives. */
+  listModels(node?: string): Promise<NodeModels> {
+    const { target, signal } = this.#options;
+    return callJson(target, queenRoutes.listModels, { query: { node }, signal });
+  }
+
+  /** Brings a model to a node; pullEventSchema has what the stream tells. It is cancelled when the user gives up. */
+  pullModel(body: PullRequest): Promise<IncomingStream> {
+    return this.#stream(queenRoutes.pullModel, body);
+  }
+
+  /** Looks through the folders of models of a node; takes as long as reading new files does. */
+  scanModels(node?: string): Promise<NodeScan> {
+    const { target, signal } = this.#options;
+    return callJson(target, queenRoutes.scanModels, { body: { node }, signal });
+  }
+
+  /** What a repository of the hub offers. */
+  modelVariants(model: string, node?: string): Promise<NodeVariants> {
+    const { target, signal } = this.#options;
+    return callJson(target, queenRoutes.modelVariants, { query: { model, node }, signal });
+  }
+
+  /** Removes the model with an id from a node. */
+  removeModel(id: string, node?: string): Promise<NodeRemoval> {
+    const { target, signal } = this.#options;
+    return callJson(target, queenRoutes.removeModel, { params: { id }, query: { node }, signal });
   }
 
   #stream<R extends Route>(route: R, body: BodyInputOf<R>): Promise<IncomingStream> {

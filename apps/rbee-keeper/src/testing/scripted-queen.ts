@@ -1,5 +1,6 @@
 import { type EventStream, type Listening, listen, Reply, serve, silentLogger, systemClock } from '@rbee/daemon-kit';
 import { type GlobalWorker, queenRoutes, RbeeError, type TaskEvent, type TaskRequest, VERSION } from '@rbee/protocol';
+import { ScriptedModels } from './scripted-models.js';
 import { ScriptedNodes } from './scripted-nodes.js';
 
 /** Answers one task: sends its events, ends the stream or throws. */
@@ -8,6 +9,7 @@ export type TaskScript = (task: TaskRequest, stream: EventStream<TaskEvent>, sig
 /** A real HTTP server that answers as a persistent queen does, and remembers what it was asked. */
 export class ScriptedQueen {
   readonly nodes = new ScriptedNodes();
+  readonly models = new ScriptedModels();
   readonly tasks: TaskRequest[] = [];
   readonly correlationIds: string[] = [];
   readonly canceled: string[] = [];
@@ -89,6 +91,7 @@ export class ScriptedQueen {
           return new Reply({ success: true as const, message: 'told' }, 200);
         },
         ...this.nodes.handlers,
+        ...this.models.handlers,
         logs: async (call, stream) => {
           stream.write(this.log);
           if (this.followsLog) await new Promise((resolve) => call.signal.addEventListener('abort', resolve));

@@ -57,6 +57,15 @@ export const sampleRoutes = defineRoutes({
     answer: { kind: 'sse', events: z.object({ stage: z.string() }), unnamed: true },
   },
   logs: { method: 'GET', path: '/v1/logs', slow: true, answer: { kind: 'text' } },
+  readFile: { method: 'GET', path: '/v1/file', slow: true, answer: { kind: 'bytes' } },
+  writeFile: {
+    method: 'PUT',
+    path: '/v1/file',
+    slow: true,
+    upload: true,
+    query: z.object({ offset: z.coerce.number().int() }),
+    answer: { kind: 'json', schema: text },
+  },
 });
 
 type SampleHandlers = Handlers<typeof sampleRoutes>;
@@ -74,6 +83,8 @@ const NO_HANDLERS: SampleHandlers = {
   generate: unused,
   progress: unused,
   logs: unused,
+  readFile: unused,
+  writeFile: unused,
 };
 
 export interface SampleService extends Listening {

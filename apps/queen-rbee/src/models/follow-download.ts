@@ -1,0 +1,38 @@
+import { callStream, readEvent } from '@rbee/daemon-kit';
+import { type DownloadProgress, downloadProgressSchema, fromErrorBody, hiveRoutes, RbeeError } from '@rbee/protocol';
+import type { HiveCall, LiveNode } from '../node/live-node.js';
+
+/**
+ * Follows a download of a node's hive to its end and hands on each of its events. Throws the coded error that it ended
+ * with, WORKER_CONNECTION_LOST when the connection to the hive broke, or the signal's reason.
+ */
+export async function followDownload(
+  node: LiveNode,
+  downloadId: string,
+  call: HiveCall & { readonly timeoutMs: number },
+  onEvent: (event: DownloadProgress) => void,
+): Promise<void> {
+  const stream = await callStream(node.link.hive, hiveRoutes.downloadProgress, { ...call, query: { id: downloadId } });
+  for await (const message of stream.messages) {
+    const event = readEvent(downloadProgressSchema, message);
+    // Of a later version.
+    if (!event) continue;
+    if (event.stage === 'error') throw toDownloadError(event, node);
+    onEvent(event);
+    if (event.stage === 'complete') return;
+  }
+  throw new RbeeError('INVALID_RESPONSE', `the hive of ${node.name} did not say how the download ended`, {
+    details: { node: node.name, download_id: downloadId },
+    suggestion: `look at the hive's log: rbee-keeper logs --node ${node.name}`,
+  });
+}
+
+function toDownloadError(event: Extract<DownloadProgress, { stage: 'error' }>, node: LiveNode): RbeeError {
+  const details = { ...event.details, node: node.name };
+  // It was not cancelled from here.
+  const isForeign = event.code === 'CANCELLED';
+  return (
+    (isForeign ? undefined : fromErrorBody({ ...event, details })) ??
+    new RbeeError('DOWNLOAD_FAILED', event.message, { details: { ...details, cause: event.code } })
+  );
+}

@@ -1,0 +1,37 @@
+/** Part of a limit that one taker has. */
+export interface Share {
+  /** Bytes per second; `undefined` without a limit. */
+  readonly bytesPerSecond: number | undefined;
+  leave(): void;
+}
+
+/** A limit of bytes per second that those who download at the same time share equally. */
+export class Bandwidth {
+  private readonly takers = new Set<(bytesPerSecond: number) => void>();
+
+  constructor(private readonly bytesPerSecond: number | undefined) {}
+
+  /** Takes a share; `onChange` hears of its new size when others come and go. */
+  take(onChange: (bytesPerSecond: number) => void): Share {
+    this.tellOthers(this.takers.size + 1);
+    this.takers.add(onChange);
+    const shareOf = () => this.shareOf(this.takers.size);
+    return {
+      get bytesPerSecond() {
+        return shareOf();
+      },
+      leave: () => {
+        if (this.takers.delete(onChange)) this.tellOthers(this.takers.size);
+      },
+    };
+  }
+
+  private tellOthers(count: number): void {
+    const share = this.shareOf(count);
+    if (share !== undefined) for (const tell of this.takers) tell(share);
+  }
+
+  private shareOf(count: number): number | undefined {
+    return this.bytesPerSecond === undefined ? undefined : Math.max(1, Math.floor(this.bytesPerSecond / count));
+  }
+}

@@ -1,0 +1,26 @@
+import type { ModelFile } from '@rbee/protocol';
+import { digestOfFile } from '../catalog/digest.js';
+import type { PlacedFile } from './model-place.js';
+
+/** A hub model whose files all stand under their final names, verified. */
+export interface CompleteModel {
+  /** `org/repo`. */
+  readonly reference: string;
+  readonly variant: string;
+  /** Of its first file. */
+  readonly path: string;
+  /** In the order of their parts. */
+  readonly files: readonly ModelFile[];
+}
+
+/** What is registered of a model; a digest that the hub did not know is computed. */
+export async function describeComplete(
+  { reference, variant }: { reference: string; variant: string },
+  files: readonly PlacedFile[],
+): Promise<CompleteModel> {
+  const described: ModelFile[] = [];
+  for (const { name, target, sizeBytes, digest } of files) {
+    described.push({ name, size_bytes: sizeBytes, digest: digest ?? (await digestOfFile(target)) });
+  }
+  return { reference, variant, path: files[0]?.target ?? '', files: described };
+}

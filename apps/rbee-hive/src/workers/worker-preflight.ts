@@ -1,0 +1,78 @@
+import type { MemoryFigures, Model, PlannedWorker } from '@rbee/protocol';
+import { inspectModelFiles } from '../gguf/model-files.js';
+import {
+  checkRam,
+  checkWorkerFits,
+  type PreflightPass,
+  type PreflightRequest,
+  type Reservation,
+} from '../preflight/preflight.js';
+import { requiredMemory } from '../preflight/required-memory.js';
+import type { MachineProbe } from '../probe/machine-probe.js';
+import type { Worker } from './worker.js';
+import type { WorkerPool } from './worker-pool.js';
+
+/** Told of each check that was passed. */
+export type TellCheck = (action: string, human: string) => void;
+
+/** Checks workers against this machine, of which a part is promised to workers that are starting. */
+export class WorkerPreflight {
+  private readonly reservations = new WeakMap<Worker, Reservation>();
+
+  constructor(
+    private readonly pool: Pick<WorkerPool, 'present'>,
+    private readonly probe: MachineProbe,
+    private readonly options: {
+      /** Slots of a worker, where the request names none; `undefined`: the worker's own choice. */
+      readonly defaultSlots: number | undefined;
+      /** Told what a model is going to take, before its worker is started. */
+      readonly onEstimate: (model: Model, figures: MemoryFigures) => void;
+    },
+  ) {}
+
+  /** What has to be known of a model that is on this machine. */
+  async describe(modelRef: string, model: Model, planned: PlannedWorker): Promise<PreflightRequest> {
+    const { facts, sizeBytes } = await inspectModelFiles(model.local_path);
+    const request = this.toRequest(modelRef, sizeBytes, planned, facts.memory);
+    const { estimate } = requiredMemory(request);
+    if (estimate !== null) this.options.onEstimate(model, estimate);
+    return request;
+  }
+
+  /** A model that still has to come is known by its size alone. Throws as `check`. */
+  async checkBeforeItComes(modelRef: string, sizeBytes: number, planned: PlannedWorker): Promise<void> {
+    checkWorkerFits(this.toRequest(modelRef, sizeBytes, planned, null), await this.probe.snapshot(), this.promised);
+  }
+
+  /** Throws INSUFFICIENT_RAM, BACKEND_UNAVAILABLE, GPU_NOT_AVAILABLE, INVALID_DEVICE or VRAM_EXHAUSTED. */
+  async check(request: PreflightRequest, tell: TellCheck): Promise<PreflightPass> {
+    const { modelRef, backend } = request;
+    const { requiredMb } = requiredMemory(request);
+    tell('worker_preflight', `checking that ${modelRef} fits on ${backend}: ${requiredMb} MB needed`);
+    return checkWorkerFits(request, await this.probe.snapshot(), this.promised, tell);
+  }
+
+  /** Memory that was free a moment ago may have gone. Throws INSUFFICIENT_RAM. */
+  async checkAgain({ modelRef }: PreflightRequest, { requiredMb }: PreflightPass): Promise<void> {
+    checkRam({ modelRef, requiredMb, ram: await this.probe.ram(), promised: this.promised, fell: true });
+  }
+
+  /** Keeps the memory for a worker until it has taken it. */
+  reserve(worker: Worker, reservation: Reservation): void {
+    this.reservations.set(worker, reservation);
+  }
+
+  private get promised(): Reservation[] {
+    const starting = this.pool.present.filter((worker) => worker.starting);
+    return starting.flatMap((worker) => this.reservations.get(worker) ?? []);
+  }
+
+  private toRequest(
+    modelRef: string,
+    sizeBytes: number,
+    { backend, device, slots_total: slots = this.options.defaultSlots, context_size: contextSize }: PlannedWorker,
+    profile: PreflightRequest['profile'],
+  ): PreflightRequest {
+    return { modelRef, sizeBytes, profile, backend, device, slots, contextSize };
+  }
+}
