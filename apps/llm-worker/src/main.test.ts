@@ -4,6 +4,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { systemClock } from '@rbee/daemon-kit';
+import { startFakeHive } from './testing/fake-hive.js';
 
 const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url));
 const TSX = import.meta.resolve('tsx');
@@ -80,6 +82,25 @@ describe('llm-worker-rbee', () => {
     const { code, stdout } = await start(['--self-test']).ended;
     expect([code, JSON.parse(stdout)]).toEqual([0, { ok: true, message: expect.stringMatching(/^node-llama-cpp \d/) }]);
   });
+
+  it('tells its hive what its model takes, by the account of the engine', async () => {
+    const hive = await startFakeHive(systemClock);
+    try {
+      const port = String(await freePort());
+      start(['--port', port, '--callback-url', hive.url, '--slots', '3', '--ctx', '512']);
+      await hive.until(({ callbacks }) => callbacks.some(({ state }) => state === 'idle'));
+      expect(hive.callbacks[0]?.memory).toBeUndefined();
+      const { memory } = hive.callbacks.at(-1) ?? {};
+      // Six layers with 128 keys and 128 values of two bytes for each token.
+      expect(memory).toMatchObject({ kv_cache_bytes: 3 * 512 * 6 * 256 * 2, context_size: 512, slots: 3 });
+      const { weights_bytes = 0, compute_bytes = 0, kv_cache_bytes = 0 } = memory ?? {};
+      expect(weights_bytes).toBeGreaterThan(3_000_000);
+      expect(compute_bytes).toBeGreaterThan(512 * 512 * 8 * 4);
+      expect(memory?.total_bytes).toBe(weights_bytes + compute_bytes + kv_cache_bytes);
+    } finally {
+      await hive.close();
+    }
+  }, 60_000);
 
   it('ends with 1 and the next step when its port is taken', async () => {
     const server = createServer().listen(0, '127.0.0.1');

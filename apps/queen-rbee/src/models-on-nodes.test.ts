@@ -61,9 +61,9 @@ describe('models on this machine and on another node', () => {
     here.models.fetch = async () => {
       throw new RbeeError('MODEL_ACCESS_DENIED', 'the hub wants a token', { suggestion: 'set HF_TOKEN' });
     };
-    const { status, body } = await queen.json('POST', '/v2/models/pull', { model: MODEL });
-    expect([status, body.error]).toMatchObject([403, { code: 'MODEL_ACCESS_DENIED' }]);
-    expect(body.error.details).toMatchObject({ node: 'localhost', suggestion: 'set HF_TOKEN' });
+    const end = (await pull({ model: MODEL })).at(-2);
+    expect(end).toMatchObject({ type: 'error', code: 'MODEL_ACCESS_DENIED', status: 403 });
+    expect(end?.details).toMatchObject({ node: 'localhost', suggestion: 'set HF_TOKEN' });
   });
 
   it('ends the download of a pull whose client goes away', async () => {

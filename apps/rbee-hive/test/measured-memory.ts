@@ -7,7 +7,8 @@ import { READ_TYPESCRIPT } from './hive-program.js';
 
 export interface LoadedModel {
   readonly modelPath: string;
-  readonly contextSize: number;
+  /** Left out: what a worker takes by itself. */
+  readonly contextSize?: number;
   readonly slots: number;
 }
 

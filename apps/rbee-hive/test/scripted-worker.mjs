@@ -149,5 +149,5 @@ async function load() {
   }
   state = 'idle';
   for (const response of followers) response.end(`data: {"stage":"ready"}\n\ndata: [DONE]\n\n`);
-  await callBack({ state: 'idle', slots_total: slots, slots_available: slots });
+  await callBack({ state: 'idle', slots_total: slots, slots_available: slots, memory: script.memory });
 }

@@ -23,7 +23,8 @@ import {
 } from '@rbee/protocol';
 import { createHive, type Hive } from '../src/app.js';
 import { type HiveConfig, loadHiveConfig } from '../src/config.js';
-import { BUNDLED_MODELS_DIR, THIS_INSTALLATION } from '../src/installation.js';
+import { BUNDLED_MODELS_DIR } from '../src/installation.js';
+import { READ_TYPESCRIPT } from './hive-program.js';
 
 export interface TestHiveOptions {
   /** What each worker does; see scripted-worker.mjs. */
@@ -38,6 +39,10 @@ export interface TestHiveOptions {
 }
 
 const SCRIPTED_WORKER = fileURLToPath(new URL('./scripted-worker.mjs', import.meta.url));
+const HUB_CLIENT = {
+  path: fileURLToPath(new URL('../src/hub/hub-client.ts', import.meta.url)),
+  nodeArguments: READ_TYPESCRIPT,
+};
 const WAIT_MS = 10_000;
 // Below the ports that the system hands out to outgoing connections.
 let nextPort = 21_000 + (process.pid % 110) * 100;
@@ -64,6 +69,8 @@ export class TestHive {
       ...loaded,
       port: 0,
       workerPortStart: workerPort,
+      // Nothing listens there: no test reaches a hub that it has not started itself.
+      hub: { ...loaded.hub, endpoint: 'http://127.0.0.1:1' },
       ...options.config,
       timeouts: { ...loaded.timeouts, ...options.timeouts },
     };
@@ -72,7 +79,7 @@ export class TestHive {
         path: options.workerPath ?? SCRIPTED_WORKER,
         arguments: ['--script', JSON.stringify(options.script ?? {})],
       },
-      hubProgram: THIS_INSTALLATION.hubProgram,
+      hubProgram: HUB_CLIENT,
       bundledModelsDir: BUNDLED_MODELS_DIR,
     });
     const target = { transport: httpTransport({ name: 'rbee-hive', url: hive.url }), clock: systemClock };

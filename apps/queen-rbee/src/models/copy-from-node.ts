@@ -1,5 +1,13 @@
 import { type Clock, callJson, retry } from '@rbee/daemon-kit';
-import { type DownloadProgress, formatModelRef, hiveRoutes, isRbeeError, type Model, RbeeError } from '@rbee/protocol';
+import {
+  type DownloadProgress,
+  formatModelRef,
+  hiveRoutes,
+  isRbeeError,
+  type Model,
+  type PlannedWorker,
+  RbeeError,
+} from '@rbee/protocol';
 import type { CopyJob } from '../copy/copy-job.js';
 import type { LiveNode } from '../node/live-node.js';
 import { copyableFiles } from './choose-giver.js';
@@ -23,6 +31,8 @@ export interface CopyContext {
   readonly waits: readonly number[];
   readonly timeoutMs: number;
   readonly correlationId: string;
+  /** What the model is for. */
+  readonly worker: PlannedWorker | undefined;
   readonly signal: AbortSignal;
   readonly send: SendFiles;
   readonly onEvent: (event: DownloadProgress) => void;
@@ -39,12 +49,12 @@ export async function copyFromNode(
   model: Model,
   context: CopyContext,
 ): Promise<'copied' | 'catalog' | 'hub'> {
-  const { correlationId, timeoutMs } = context;
+  const { correlationId, worker, timeoutMs } = context;
   const abort = new AbortController();
   const signal = AbortSignal.any([context.signal, abort.signal]);
   const begun: string[] = [];
   const begin = async () => {
-    const state = await beginImport(target, model, { correlationId, signal });
+    const state = await beginImport(target, model, worker, { correlationId, signal });
     if (state.download_id !== 'cached') begun.push(state.download_id);
     return state;
   };
@@ -72,11 +82,16 @@ export async function copyFromNode(
 
 type ImportState = Awaited<ReturnType<typeof beginImport>>;
 
-function beginImport(target: LiveNode, model: Model, call: { correlationId: string; signal: AbortSignal }) {
+function beginImport(
+  target: LiveNode,
+  model: Model,
+  worker: PlannedWorker | undefined,
+  call: { correlationId: string; signal: AbortSignal },
+) {
   const files = (copyableFiles(model) ?? []).map(({ name, size_bytes, digest }) => ({ name, size_bytes, digest }));
   const { reference, variant, model_ref } = model;
   const named = variant == null ? model_ref : formatModelRef({ provider: 'hf', reference, variant });
-  return callJson(target.link.hive, hiveRoutes.importModel, { ...call, body: { model_ref: named, files } });
+  return callJson(target.link.hive, hiveRoutes.importModel, { ...call, body: { model_ref: named, files, worker } });
 }
 
 /** A broken connection is made anew; where to go on from is asked each time. */

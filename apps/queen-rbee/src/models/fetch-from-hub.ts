@@ -1,10 +1,12 @@
 import { callJson, orAborted } from '@rbee/daemon-kit';
-import { type DownloadProgress, hiveRoutes } from '@rbee/protocol';
+import { type DownloadProgress, hiveRoutes, type PlannedWorker } from '@rbee/protocol';
 import type { LiveNode } from '../node/live-node.js';
 import { followDownload } from './follow-download.js';
 
 export interface FetchContext {
   readonly correlationId: string;
+  /** What the model is for. */
+  readonly worker: PlannedWorker | undefined;
   readonly signal: AbortSignal;
   /** Longest time until the stream of progress begins, in milliseconds. */
   readonly timeoutMs: number;
@@ -16,10 +18,10 @@ export interface FetchContext {
  * already. When the signal is aborted, the hive is told that the download is not needed from here any more.
  */
 export async function fetchFromHub(node: LiveNode, modelRef: string, context: FetchContext): Promise<boolean> {
-  const { correlationId, signal, timeoutMs, onEvent } = context;
+  const { correlationId, worker, signal, timeoutMs, onEvent } = context;
   const { hive } = node.link;
   // Not broken off: only its answer tells what there is to give back.
-  const asked = callJson(hive, hiveRoutes.downloadModel, { body: { model_ref: modelRef }, correlationId });
+  const asked = callJson(hive, hiveRoutes.downloadModel, { body: { model_ref: modelRef, worker }, correlationId });
   const giveBack = async () => {
     const { download_id } = await asked;
     if (download_id !== 'cached') await cancelDownload(node, download_id, { correlationId, timeoutMs });

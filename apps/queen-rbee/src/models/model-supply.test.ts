@@ -128,6 +128,7 @@ describe('ModelSupply', () => {
     const client = new Client();
     expect(await provide('b', client)).toMatchObject({ source: 'hub', model: { model_ref: MODEL } });
     expect(client.said).toEqual([
+      'no node has hf:org/m:Q4_K_M to give: b looks for it on the hub',
       expect.stringContaining('is number 2 in line'),
       expect.stringContaining('resuming hf:org/m:Q4_K_M to b at 60 %'),
       'the connection broke at 60 %: attempt 2 of 6 in 100 ms',

@@ -1,5 +1,5 @@
 import { type Clock, type Logger, orAborted, type Timeouts } from '@rbee/daemon-kit';
-import { isRbeeError, type Model, type ModelRef, parseModelRef, RbeeError } from '@rbee/protocol';
+import { isRbeeError, type Model, type ModelRef, type PlannedWorker, parseModelRef, RbeeError } from '@rbee/protocol';
 import type { LiveNode } from '../node/live-node.js';
 import type { Nodes } from '../node/nodes.js';
 import { mayBeSameModel, modelKey } from '../placement/same-model.js';
@@ -16,6 +16,8 @@ export interface SupplyRequest {
   readonly correlationId: string;
   readonly listener: Listener;
   readonly signal: AbortSignal;
+  /** What the model is for: nothing is brought to a node that has no memory for it. */
+  readonly worker?: PlannedWorker | undefined;
 }
 
 /** A model that a node has now, and how it came there. */
@@ -42,6 +44,7 @@ interface Delivery {
   readonly modelRef: string;
   readonly ref: ModelRef;
   readonly correlationId: string;
+  readonly worker: PlannedWorker | undefined;
   readonly crowd: Crowd;
   readonly abort: AbortController;
   readonly done: Promise<Supplied>;
@@ -75,7 +78,10 @@ export class ModelSupply {
     const model = node.findModel(ref);
     if (model || ref.provider !== 'hf') return { model, source: 'catalog' };
     request.signal.throwIfAborted();
-    const key = `${node.name} ${modelKey(modelRef)}`;
+    const { worker } = request;
+    // Who only wants the model is not refused because there is no memory for a worker.
+    const purpose = worker === undefined ? 'stored' : `${worker.backend}:${worker.device ?? 'any'}`;
+    const key = `${node.name} ${modelKey(modelRef)} ${purpose}`;
     const running = this.#deliveries.get(key);
     if (running) {
       request.listener.narrate({
@@ -85,7 +91,7 @@ export class ModelSupply {
         human: `${modelRef} is on its way to ${node.name} already: waiting for it`,
       });
     }
-    const delivery = running ?? this.#begin(key, node, modelRef, ref, request.correlationId);
+    const delivery = running ?? this.#begin(key, node, modelRef, ref, request);
     return this.#hold(key, delivery, request);
   }
 
@@ -96,7 +102,8 @@ export class ModelSupply {
     await Promise.allSettled(this.#running);
   }
 
-  #begin(key: string, node: LiveNode, modelRef: string, ref: ModelRef, correlationId: string): Delivery {
+  #begin(key: string, node: LiveNode, modelRef: string, ref: ModelRef, request: SupplyRequest): Delivery {
+    const { correlationId, worker } = request;
     const abort = new AbortController();
     const forget = () => {
       if (this.#deliveries.get(key) === delivery) this.#deliveries.delete(key);
@@ -111,7 +118,8 @@ export class ModelSupply {
       })
       .finally(forget);
     const crowd = new Crowd();
-    const delivery: Delivery = { node, modelRef, ref, correlationId, crowd, abort, done, holders: 0, work: undefined };
+    const what = { node, modelRef, ref, correlationId, worker };
+    const delivery: Delivery = { ...what, crowd, abort, done, holders: 0, work: undefined };
     // Its failure reaches those who hold it.
     done.catch(() => undefined);
     this.#deliveries.set(key, delivery);
@@ -204,7 +212,7 @@ export class ModelSupply {
     failed: Set<string>,
   ): Promise<Supplied | undefined> {
     const { clock, variables, timeouts, send } = this.#options;
-    const { node, modelRef, crowd, correlationId, abort } = delivery;
+    const { node, modelRef, crowd, correlationId, worker, abort } = delivery;
     const teller = new DownloadTeller({ clock, listener: crowd, modelRef, node: node.name, from: giver.name });
     const waits = Array.from({ length: COPY_ATTEMPTS }, (_, index) =>
       index === 0 ? 0 : timeouts.download_retry * 2 ** (index - 1),
@@ -213,7 +221,7 @@ export class ModelSupply {
     this.#countCopies(giver.name, 1);
     try {
       const outcome = await copyFromNode(giver.node, node, giver.model, {
-        ...{ clock, variables, waits, correlationId, send },
+        ...{ clock, variables, waits, correlationId, worker, send },
         timeoutMs: timeouts.call,
         signal: abort.signal,
         onEvent: (event) => teller.take(event),
@@ -240,13 +248,19 @@ export class ModelSupply {
 
   async #fetch(delivery: Delivery): Promise<Supplied> {
     const { clock, timeouts } = this.#options;
-    const { node, modelRef, crowd, correlationId, abort } = delivery;
+    const { node, modelRef, crowd, correlationId, worker, abort } = delivery;
     const teller = new DownloadTeller({ clock, listener: crowd, modelRef, node: node.name });
+    crowd.narrate({
+      actor: 'queen-rbee',
+      action: 'model_download',
+      target: modelRef,
+      human: `no node has ${modelRef} to give: ${node.name} looks for it on the hub`,
+    });
     // Without a pause in between, so that of several nodes exactly one comes to be the one that downloads.
     delivery.work = 'hub';
     try {
       const downloaded = await fetchFromHub(node, modelRef, {
-        correlationId,
+        ...{ correlationId, worker },
         signal: abort.signal,
         timeoutMs: timeouts.call,
         onEvent: (event) => teller.take(event),
@@ -275,6 +289,7 @@ export class ModelSupply {
 /** Whether a copy may have failed for want of the giver or the way from it, so that another source can help. */
 function isAboutGiver(error: unknown): boolean {
   return (
-    isRbeeError(error) && !/^(INSUFFICIENT_|DISK_FULL|CATALOG_UNAVAILABLE|CANCELLED|INVALID_API_KEY)/.test(error.code)
+    isRbeeError(error) &&
+    !/^(INSUFFICIENT_|VRAM_EXHAUSTED|DISK_FULL|CATALOG_UNAVAILABLE|CANCELLED|INVALID_API_KEY)/.test(error.code)
   );
 }

@@ -96,12 +96,14 @@ export class WorkerStarter {
   }
 
   /** Brings the model to the node; what has not come when nobody waits for it any more is left where it is. */
-  async #provideModel(node: LiveNode, { model }: Wanted, context: StartContext): Promise<Supplied> {
+  async #provideModel(node: LiveNode, wanted: Wanted, context: StartContext): Promise<Supplied> {
+    const { model, backend, device } = wanted;
     const { correlationId, listener } = context;
+    const worker = { backend, device };
     try {
       return await context.whileWanted((unwanted) => {
         const signal = AbortSignal.any([unwanted, this.#options.signal]);
-        return this.#options.supply.provide(node, model, { correlationId, listener, signal });
+        return this.#options.supply.provide(node, model, { correlationId, listener, signal, worker });
       });
     } catch (error) {
       if (isHiveLost(error)) node.forgetHive();

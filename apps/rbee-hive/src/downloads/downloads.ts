@@ -15,10 +15,11 @@ import {
   RbeeError,
   toRbeeError,
 } from '@rbee/protocol';
-import { chooseVariant, defaultVariant, groupVariants, type HubRef, type HubVariant } from '../hub/choose-variant.js';
+import { chooseVariant, type HubRef, type HubVariant } from '../hub/choose-variant.js';
 import type { Hub, HubFile } from '../hub/hub.js';
 import { Bandwidth } from './bandwidth.js';
 import type { CompleteModel } from './complete-model.js';
+import { describeVariants } from './describe-variants.js';
 import { checkDisk } from './disk-check.js';
 import { Download } from './download.js';
 import { DownloadVoice } from './download-voice.js';
@@ -117,6 +118,7 @@ export class Downloads {
       this.closing.signal.throwIfAborted();
       const model = await this.options.find(ref);
       if (model) return { model };
+      // The catalog will have it in a while, and would mean the same by this reference.
       const active = findModel([...this.running.keys()], ref) ?? (await this.beginOrModel(ref, correlationId));
       if (!('download' in active)) return active;
       const { download } = active;
@@ -199,24 +201,9 @@ export class Downloads {
   }
 
   /** What a repository of the hub has to choose from. Throws as `request`. */
-  async variants({ provider, reference }: HubRef): Promise<ModelVariant[]> {
-    const variants = groupVariants(await this.list(reference));
-    const usual = defaultVariant(variants);
-    const describe = async (known: HubVariant): Promise<ModelVariant> => {
-      const { variant, files, sizeBytes } = known;
-      const ref: NamedRef = { provider, reference, variant };
-      return {
-        variant,
-        model_ref: formatModelRef(ref),
-        files: files.map(({ path, sizeBytes: size, digest }) => {
-          return { name: path.slice(path.lastIndexOf('/') + 1), size_bytes: size, digest };
-        }),
-        size_bytes: sizeBytes,
-        default: known === usual,
-        present: (await this.options.find(ref)) !== undefined,
-      };
-    };
-    return Promise.all(variants.map(describe));
+  async variants(ref: HubRef): Promise<ModelVariant[]> {
+    const files = await this.list(ref.reference);
+    return describeVariants(ref, files, async (variant) => (await this.options.find(variant)) !== undefined);
   }
 
   /** Ends everything; what has come is kept. */

@@ -97,12 +97,13 @@ export class HubDownload {
   }
 
   private async attemptAll(): Promise<void> {
+    const { download } = this.job;
     if (this.changed) await this.listAgain();
     for (const file of this.files) {
       if (this.complete.has(file.target)) continue;
       const { sizeBytes } = file;
       // What an earlier download has completed is read once more: the hub may have another file of that name now.
-      if (!(await isComplete(file, this.job.download.signal))) {
+      if (!(await isComplete(file, download.signal, () => download.tell({ stage: 'verifying' })))) {
         await this.fetch(file);
         this.attempt = 1;
       }

@@ -124,7 +124,8 @@ export class ModelImport {
     await deleteStalePartials(folder, files);
     this.meter.bytes = await countPresentBytes(files);
     for (const [index, file] of files.entries()) {
-      if (await isComplete(file, download.signal)) this.complete.add(index);
+      const onReading = () => download.tell({ stage: 'verifying' });
+      if (await isComplete(file, download.signal, onReading)) this.complete.add(index);
     }
     voice.started(this.totalBytes, this.meter.bytes);
     this.meter.begin(this.meter.bytes);
@@ -146,12 +147,15 @@ export class ModelImport {
     const partial = await this.openFile(index, file, signal);
     if (offset !== partial.offset) throw wrongOffset(file, partial.offset);
     const before = this.completeBytes;
-    for await (const chunk of untilAborted(bytes, signal)) {
-      this.stall?.touch();
-      await this.endOnFailure(partial.write(chunk), signal);
-      this.meter.advance(before + partial.offset);
+    try {
+      for await (const chunk of untilAborted(bytes, signal)) {
+        this.stall?.touch();
+        await this.endOnFailure(partial.write(chunk), signal);
+        this.meter.advance(before + partial.offset);
+      }
+    } finally {
+      this.meter.pause();
     }
-    this.meter.pause();
     if (partial.offset === file.sizeBytes) await this.finish(index, partial, signal);
     return { offset: partial.offset };
   }

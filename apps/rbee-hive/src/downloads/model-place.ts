@@ -22,10 +22,16 @@ export function placeFile(folder: string, path: string, expected: ExpectedFile):
   return { name, target: join(folder, name), sizeBytes: expected.sizeBytes, digest: expected.digest };
 }
 
-/** Whether a file stands complete under its final name, with the right digest where one is known. Throws the signal's reason. */
-export async function isComplete({ target, sizeBytes, digest }: PlacedFile, signal: AbortSignal): Promise<boolean> {
+/**
+ * Whether a file stands complete under its final name, with the right digest where one is known. `onReading` is called when
+ * it has to be read for that. Throws the signal's reason.
+ */
+export async function isComplete(file: PlacedFile, signal: AbortSignal, onReading: () => void): Promise<boolean> {
+  const { target, sizeBytes, digest } = file;
   if ((await sizeOf(target)) !== sizeBytes) return false;
-  return digest === undefined || (await digestOfFile(target, signal)) === digest;
+  if (digest === undefined) return true;
+  onReading();
+  return (await digestOfFile(target, signal)) === digest;
 }
 
 /** Bytes of a model that are on disk, in complete files or in those that are gone on with. */

@@ -47,7 +47,10 @@ export class ProgressMeter {
   /** So many bytes, of all files, are on disk now. */
   advance(bytes: number): void {
     // A server that can't go on in the middle makes an attempt begin anew.
-    if (bytes < this.bytes) this.begin(bytes);
+    if (bytes < this.bytes) {
+      this.begin(bytes);
+      return;
+    }
     this.received += bytes - this.bytes;
     this.bytes = bytes;
     const waitMs = this.toldAt + TELL_MS - this.options.clock.monotonic();

@@ -20,14 +20,14 @@ describe('TensorTally', () => {
       ['blk.0.attn_norm.weight', [256], F32, 1],
       ['blk.0.attn_q.weight', [256, 256], Q4_K, 100],
       ['blk.0.attn_v.weight', [256, 256], Q6_K, 200],
-      ['output.weight', [256, 100], Q8_0, 1000],
+      ['output.weight', [256, 256], Q8_0, 1000],
     ]);
     expect(end).toBe(64 + 1311);
     expect(sums).toMatchObject({
       spanBytes: 1311,
       // Between the copied ones nothing is left out; behind them it is.
       mappedBytes: { x64: 1311, arm64: 11 },
-      repackedBytes: { x64: 100, arm64: 300 },
+      repackedBytes: { x64: 100, arm64: 1300 },
       tokenEmbeddingBytes: 10,
       hasOutput: true,
     });

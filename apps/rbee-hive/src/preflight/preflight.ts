@@ -2,8 +2,6 @@ import { type Backend, RbeeError } from '@rbee/protocol';
 import type { Device, Memory, ProbeSnapshot } from '../probe/snapshot.js';
 import { type MemoryNeed, requiredMemory } from './required-memory.js';
 
-export { requiredMemoryMb } from './required-memory.js';
-
 export interface PreflightRequest extends MemoryNeed {
   modelRef: string;
   backend: Backend;

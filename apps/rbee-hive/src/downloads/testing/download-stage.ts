@@ -65,11 +65,19 @@ export class DownloadStage {
       () => (settled = true),
       () => (settled = true),
     );
-    while (!settled) {
-      if (this.hub.sending > 0) await new Promise((resolve) => setImmediate(resolve));
-      else await this.clock.advance(15_000);
-    }
+    while (!settled) await this.passTime(15_000);
     return promise;
+  }
+
+  /** Moves the clock until an attempt stalls. */
+  async untilStalling(): Promise<void> {
+    while (this.hub.stalling === 0) await this.passTime(100);
+  }
+
+  /** Files take real time, in which the clock must stand still: no attempt would live long enough. */
+  private async passTime(ms: number): Promise<void> {
+    if (this.hub.sending > 0) await new Promise((resolve) => setImmediate(resolve));
+    else await this.clock.advance(ms);
   }
 
   /** Names of what lies in the folder of a model. */

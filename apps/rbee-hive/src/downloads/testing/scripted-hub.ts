@@ -40,6 +40,7 @@ export class ScriptedHub implements Hub {
   listings = 0;
   /** Attempts that are sending: not those that stall. */
   sending = 0;
+  stalling = 0;
   /** When set, attempts begin only after it has resolved. */
   gate: Promise<void> | undefined;
 
@@ -127,9 +128,11 @@ export class ScriptedHub implements Hub {
   /** Until the attempt is ended from outside. */
   private stall(signal: AbortSignal): Promise<never> {
     this.sending--;
+    this.stalling++;
     return new Promise((_resolve, reject) => {
       const end = () => {
         this.sending++;
+        this.stalling--;
         reject(signal.reason as Error);
       };
       if (signal.aborted) end();
