@@ -57,6 +57,7 @@ export function modelHandlers(parts: ModelRouteParts): Pick<Handlers<typeof quee
         models: answers.flatMap(({ models }) => models),
         downloads: answers.flatMap(({ downloads }) => downloads),
         unasked: answers.flatMap(({ unasked }) => unasked),
+        warnings: answers.flatMap(({ warnings = [] }) => warnings),
       };
     },
 
@@ -123,7 +124,8 @@ async function listOf(node: LiveNode, { correlationId, signal }: Asked): Promise
   }
   const { models, downloads } = await node.refreshModels({ correlationId, signal });
   const onNode = <T extends object>(each: T) => ({ ...each, node: node.name });
-  return { models: models.map(onNode), downloads: downloads.map(onNode), unasked: [] };
+  const warnings = node.warnings.map((text) => onNode({ text }));
+  return { models: models.map(onNode), downloads: downloads.map(onNode), unasked: [], warnings };
 }
 
 /** Has the hive look for a model that comes from no hub: a file, or one that is bundled. Throws what it says of it. */

@@ -119,6 +119,7 @@ async function startHive(
       version: VERSION,
       pid: self.pid,
       workers: pool.list(),
+      warnings: [...warnings],
       models: opened.known(),
       backends: [...backends],
       resources,
@@ -131,10 +132,20 @@ async function startHive(
     publish: (resources) => feed.publish({ type: 'resources', resources }),
   });
   releasers.add('resource watch', () => resourceWatch.stop());
+  const warnings: string[] = [];
+  const warn = (text: string) => {
+    warnings.push(text);
+    feed.publish({ type: 'warning', text });
+  };
   const narrate = createNarrator({ service: SERVICE, clock, log, deliver: (event) => feed.publish(event) });
   const metrics = new HiveMetrics();
   const opened = await openCatalog({
-    ...{ clock, log, narrate },
+    ...{ clock, log },
+    narrate: (spoken) => {
+      // Nobody may be listening yet, and what has become of the catalog stays worth knowing.
+      if (spoken.level === 'warn') warn(spoken.human);
+      narrate(spoken);
+    },
     file: config.catalogDb,
     bundledModelsDir: installation.bundledModelsDir,
     onChange: (change, model) => {

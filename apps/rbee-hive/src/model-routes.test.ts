@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { callBytes, callJson, callStream, callText } from '@rbee/daemon-kit';
 import { startTestHub, type TestHub, writeMadeModel } from '@rbee/fixtures';
-import { type DownloadProgress, downloadProgressSchema, hiveRoutes, type Model } from '@rbee/protocol';
+import { type DownloadProgress, downloadProgressSchema, hiveEventSchema, hiveRoutes, type Model } from '@rbee/protocol';
 import { TestHive, type TestHiveOptions } from '../test/test-hive.js';
 
 const REPO = 'acme/made';
@@ -234,6 +234,32 @@ describe('a model of another node', () => {
     expect((await progress).at(-1)).toMatchObject({ stage: 'complete' });
     expect(await models(taker, 'hf')).toMatchObject([{ model_ref: model.model_ref, digest: model.digest }]);
     expect(await begin()).toMatchObject({ download_id: 'cached' });
+    expect(hub.requests).toEqual([]);
+  });
+});
+
+describe('a catalog that was damaged', () => {
+  it('is replaced, its models are found again, and whoever listens hears of it', async () => {
+    const first = await start();
+    const model = await fetchModel(first);
+    hives.splice(hives.indexOf(first), 1);
+    await first.stop(true);
+    writeFileSync(join(first.home, '.rbee', 'models.db'), 'this is no database, whatever its name says'.repeat(200));
+    const hive = await start({ home: first.home });
+    const abort = new AbortController();
+    const { messages } = await callStream(hive.target, hiveRoutes.events, { signal: abort.signal });
+    const found = new Set<string>();
+    for await (const message of messages) {
+      const event = hiveEventSchema.parse(JSON.parse(message.data));
+      if (event.type === 'snapshot') expect(event.warnings).toEqual([expect.stringContaining('was damaged')]);
+      if (event.type === 'snapshot') for (const { model_ref } of event.models) found.add(model_ref);
+      if (event.type === 'model' && event.change === 'added') found.add(event.model.model_ref);
+      if (found.has(model.model_ref)) break;
+    }
+    abort.abort(new Error('done'));
+    expect(found).toContain('builtin:honeycomb');
+    hub.clearLog();
+    expect(await download(hive)).toMatchObject({ download_id: 'cached', local_path: model.local_path });
     expect(hub.requests).toEqual([]);
   });
 });

@@ -63,7 +63,10 @@ export const hiveEventSchema = z.discriminatedUnion('type', [
     models: z.array(modelSchema),
     backends: z.array(backendStatusSchema),
     resources: resourcesSchema,
+    /** What the user has to know of this hive for as long as it runs, for example that its catalog was damaged. */
+    warnings: optional(z.array(z.string())),
   }),
+  z.object({ type: z.literal('warning'), text: z.string() }),
   z.object({ type: z.literal('worker'), change: z.enum(['added', 'changed', 'removed']), worker: workerSchema }),
   z.object({ type: z.literal('model'), change: z.enum(['added', 'changed', 'removed']), model: modelSchema }),
   /** Memory and disk have changed noticeably. */

@@ -16,6 +16,8 @@ export const nodeModelsSchema = z.object({
   downloads: z.array(activeDownloadSchema.extend(onNode)),
   /** Nodes that were left out, with the reason. */
   unasked: z.array(z.object({ ...onNode, reason: z.string() })),
+  /** What hives want their users to know, for example that a damaged catalog was replaced. */
+  warnings: optional(z.array(z.object({ ...onNode, text: z.string() }))),
 });
 export type NodeModels = z.output<typeof nodeModelsSchema>;
 export type NodeModel = NodeModels['models'][number];

@@ -210,6 +210,8 @@ export const hiveStatusSchema = z.object({
   ram_total_mb: optional(z.number()),
   ram_available_mb: optional(z.number()),
   gpus: z.array(gpuSchema),
+  /** What the hive wants its user to know. */
+  warnings: optional(z.array(z.string())),
 });
 export type HiveStatus = z.output<typeof hiveStatusSchema>;
 

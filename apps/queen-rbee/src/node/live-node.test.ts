@@ -67,6 +67,19 @@ describe('LiveNode', () => {
     await old.stop();
   });
 
+  it('keeps what the hive warns of, for as long as the hive runs', async () => {
+    hive.warnings.push('the catalog was damaged');
+    await node.connect();
+    expect(node.warnings).toEqual(['the catalog was damaged']);
+    hive.warn('and now again');
+    // Events come in order.
+    await hive.addWorker(new ScriptedWorker());
+    await watch.until(() => workerCount() === 1);
+    expect(node.status.warnings).toEqual(['the catalog was damaged', 'and now again']);
+    node.forgetHive();
+    expect(node.status.warnings).toBeUndefined();
+  });
+
   it('gets the key of a worker once, and anew when the worker came back with the hive', async () => {
     const worker = await hive.addWorker(new ScriptedWorker());
     await node.connect();

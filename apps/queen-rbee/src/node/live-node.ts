@@ -173,7 +173,13 @@ export class LiveNode {
       ram_total_mb: resources && Math.round(resources.ram_total_gb * 1024),
       ram_available_mb: resources?.ram_available_mb,
       gpus: resources?.gpus ?? [],
+      warnings: this.warnings.length > 0 ? [...this.warnings] : undefined,
     };
+  }
+
+  /** What the hive wants its user to know. */
+  get warnings(): readonly string[] {
+    return this.#state.warnings;
   }
 
   /** Takes note of what somebody else than a hive has found out about the node. */
@@ -352,6 +358,7 @@ export class LiveNode {
         else if (event?.type === 'worker') this.#takeWorker(event.change, event.worker);
         else if (event?.type === 'model') this.#takeModel(event);
         else if (event?.type === 'resources') this.#state.resources = event.resources;
+        else if (event?.type === 'warning') this.#state.warnings = [...this.#state.warnings, event.text];
         else if (!event) this.#options.log.debug({ node: this.name, event: message.event }, 'skipped an unknown event');
       }
     } catch (error) {

@@ -12,6 +12,8 @@ export class NodeState {
   readonly #keys = new Map<string, Secret | undefined>();
   backends: readonly BackendStatus[] = [];
   resources: Resources | undefined;
+  /** What the hive wants its user to know. */
+  warnings: readonly string[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -34,13 +36,14 @@ export class NodeState {
   }
 
   /** Takes the place of everything known; keys of workers that are still there stay. */
-  replace({ workers, models, backends, resources }: Snapshot): void {
+  replace({ workers, models, backends, resources, warnings }: Snapshot): void {
     this.clear();
     for (const worker of workers) this.keepWorker(worker);
     for (const id of this.#keys.keys()) if (!this.#workers.has(id)) this.#keys.delete(id);
     this.replaceModels(models);
     this.backends = backends;
     this.resources = resources;
+    this.warnings = warnings ?? [];
   }
 
   keepWorker(worker: Worker): void {
@@ -85,6 +88,7 @@ export class NodeState {
     this.#models.clear();
     this.backends = [];
     this.resources = undefined;
+    this.warnings = [];
   }
 
   /** The part of the node's view that stands here. */

@@ -58,6 +58,8 @@ export class ScriptedHive {
   load: (send: (event: WorkerStartEvent) => void) => Promise<void> = async () => undefined;
   /** Error that answers a spawn, if any. */
   spawnError: RbeeError | undefined;
+  /** What its snapshots warn of. */
+  warnings: string[] = [];
   #listening: Listening | undefined;
   readonly #everyWorker: ScriptedWorker[] = [];
   readonly #streams = new Set<(event: HiveEvent) => void>();
@@ -101,6 +103,12 @@ export class ScriptedHive {
     const held = this.#get(id);
     held.state = state;
     this.announce(id, 'changed');
+  }
+
+  /** Warns whoever listens. */
+  warn(text: string): void {
+    this.warnings.push(text);
+    this.#tell({ type: 'warning', text });
   }
 
   remove(id: string): void {
@@ -164,7 +172,8 @@ export class ScriptedHive {
       events: async (call, stream) => {
         if (this.mute) await orAborted(new Promise(() => undefined), call.signal);
         const models = [...this.models.held.values()];
-        stream.send({ type: 'snapshot', version: this.version, workers: workers(), models, backends, resources });
+        const { version, warnings } = this;
+        stream.send({ type: 'snapshot', version, workers: workers(), models, backends, resources, warnings });
         await this.#untilGone(call, stream);
       },
       listWorkers: async () => ({ workers: workers() }),

@@ -120,6 +120,7 @@ export class WorkerStarter {
         listener.narrate({ actor: 'queen-rbee', action: 'hive_preflight', target: node.name, human, level });
       say(`checked the hive of ${node.name}: version ${version}, workers: ${workers}, worker builds: ${builds}`);
       const present = backends.filter(({ available }) => available);
+      for (const warning of node.warnings) say(warning, 'warn');
       say(`it has ${present.map(({ name, devices }) => `${name} (${counted(devices, 'device')})`).join(', ')}`);
       const { ram_available_mb: ram, disk_available_mb: disk } = resources;
       const isTight = ram < COMFORTABLE_RAM_MB || disk < COMFORTABLE_DISK_MB;

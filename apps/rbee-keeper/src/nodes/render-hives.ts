@@ -26,10 +26,11 @@ function toRow(hive: HiveStatus): string[] {
   ];
 }
 
-function toRemarks({ status, gpus, ...hive }: HiveStatus): string[] {
+function toRemarks({ status, gpus, warnings = [], ...hive }: HiveStatus): string[] {
   const reason = hive.reason ?? (status === 'unknown' ? NOT_ANSWERED : undefined);
   return [
     ...(reason === undefined ? [] : [`  ${reason}`]),
+    ...warnings.map((warning) => `  ${warning}`),
     ...gpus.map(
       ({ backend = 'gpu', index, name, vram_free_mb, vram_total_mb }) =>
         `  ${backend}:${index} ${name}, ${memoryText(vram_free_mb, vram_total_mb)} free`,

@@ -17,6 +17,7 @@ export const modelsListCommand = defineCommand({
     for (const { node: name, reason } of answer.unasked) {
       output.say('queen-rbee', `${name} was left out: ${reason}`, 'warn');
     }
+    for (const { node: name, text } of answer.warnings ?? []) output.say('rbee-hive', `${name}: ${text}`, 'warn');
     if (output.json) {
       output.object(answer);
     } else if (answer.models.length + answer.downloads.length === 0) {
