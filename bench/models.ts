@@ -10,6 +10,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { type ModelShape, writeShapedModel, writeShapedParts } from '@rbee/fixtures';
 import { SseDecoder } from '@rbee/protocol';
+import { findDescendants } from '../features/support/leaks.js';
 import { makeKey, SshNode } from '../features/support/ssh-node.js';
 import { median, quantile, residentMiB } from './figures.js';
 import { freePorts, Installation, PROJECT } from './installation.js';
@@ -88,13 +89,27 @@ async function* events(response: Response): AsyncGenerator<Record<string, unknow
   }
 }
 
-/** Lets the hive download; how long that took, and by how much the hive grew meanwhile, in MiB. */
-async function download(hive: ChildProcess, ref: string): Promise<{ ms: number; grewMiB: number }> {
-  const before = residentMiB(hive.pid as number);
+interface Downloaded {
+  readonly ms: number;
+  /** By how much the hive grew meanwhile. */
+  readonly grewMiB: number;
+  /** Most memory of the process that fetches. */
+  readonly childMiB: number;
+}
+
+/** Lets the hive download, and looks at its memory meanwhile. */
+async function download(hive: ChildProcess, ref: string): Promise<Downloaded> {
+  const pid = hive.pid as number;
+  const before = residentMiB(pid);
   let most = before;
+  let childMiB = 0;
   const watch = setInterval(() => {
-    most = Math.max(most, residentMiB(hive.pid as number));
+    most = Math.max(most, residentMiB(pid));
   }, 20);
+  // Looking for the child is work that the download would feel if it were done as often.
+  const watchChild = setInterval(() => {
+    for (const child of findDescendants(pid)) childMiB = Math.max(childMiB, residentMiBOrNone(child));
+  }, 500);
   try {
     const began = performance.now();
     const body = JSON.stringify({ model_ref: ref });
@@ -105,9 +120,19 @@ async function download(hive: ChildProcess, ref: string): Promise<{ ms: number; 
       if (event.stage === 'error') throw new Error(JSON.stringify(event));
       if (event.stage === 'complete') break;
     }
-    return { ms: performance.now() - began, grewMiB: most - before };
+    return { ms: performance.now() - began, grewMiB: most - before, childMiB };
   } finally {
     clearInterval(watch);
+    clearInterval(watchChild);
+  }
+}
+
+function residentMiBOrNone(pid: number): number {
+  try {
+    return residentMiB(pid);
+  } catch {
+    // It has ended since it was found.
+    return 0;
   }
 }
 
@@ -159,27 +184,29 @@ try {
   const hive = await installation.start('apps/rbee-hive/bin/rbee-hive.js', ['daemon'], `${hiveUrl}/v1/health`);
   console.log(`# ${new Date().toISOString()}, median of ${ROUNDS} rounds\n`);
   console.log(
-    '| model | curl and sha256sum | rbee | rbee against curl (target ≥ 0.9) | the hive grows by (target ≤ 30 MiB) |',
+    '| model | curl and sha256sum | rbee | rbee against curl (target ≥ 0.9) | the hive grows by (target ≤ 30 MiB) | its child that fetches |',
   );
-  console.log('|---|---|---|---|---|');
+  console.log('|---|---|---|---|---|---|');
   const bytes = execFileSync('stat', ['-c', '%s', join(repos, 'acme/whole/large.F16.gguf')], { encoding: 'utf8' });
   const speed = (ms: number) => `${(Number(bytes) / 1e3 / ms).toFixed(0)} MB/s`;
   for (const [repo, files] of [['whole', ['large.F16.gguf']] as const, ['parts', parts] as const]) {
     const ref = `hf:acme/${repo}:F16`;
-    const figures = { curl: [] as number[], rbee: [] as number[], grew: [] as number[] };
+    const figures = { curl: [] as number[], rbee: [] as number[], grew: [] as number[], child: [] as number[] };
     for (let round = 0; round < ROUNDS; round++) {
       const viaCurl = () => figures.curl.push(curl(repo, files));
       if (round % 2 === 0) viaCurl();
-      const { ms, grewMiB } = await download(hive, ref);
+      const { ms, grewMiB, childMiB } = await download(hive, ref);
       figures.rbee.push(ms);
       figures.grew.push(grewMiB);
+      figures.child.push(childMiB);
       if (round % 2 === 1) viaCurl();
       await remove(hiveUrl, ref);
     }
     const ratio = median(figures.rbee.map((ms, round) => (figures.curl[round] ?? Number.NaN) / ms));
     const row = [speed(median(figures.curl)), speed(median(figures.rbee)), ratio.toFixed(2)];
     const name = files.length === 1 ? 'one file' : `${files.length} parts`;
-    console.log(`| ${name} | ${row.join(' | ')} | ${Math.max(...figures.grew).toFixed(0)} MiB at most |`);
+    const memory = [figures.grew, figures.child].map((values) => `${Math.max(...values).toFixed(0)} MiB at most`);
+    console.log(`| ${name} | ${[...row, ...memory].join(' | ')} |`);
   }
 
   await installation.start('apps/queen-rbee/bin/queen-rbee.js', ['daemon'], `${queenUrl}/health`);
