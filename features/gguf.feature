@@ -57,11 +57,11 @@ Feature: GGUF files
   @S22
   Scenario: A model's size is the size of its file
     Given a queen and a hive run
-    And the bundled model copied as "sized.gguf" into the models folder
+    And a made model "sized.gguf" of 500 MB
     When I post this task:
       """
       {"node": "localhost", "model": "file://<home>/.local/share/rbee/models/sized.gguf", "prompt": "Hello"}
       """
     Then the stream ends with "end"
     And the catalog's size of "file://<home>/.local/share/rbee/models/sized.gguf" is that of "sized.gguf"
-    And the narration "ram_check" mentions "4 MB needed"
+    And the narration "ram_check" mentions "600 MB needed"

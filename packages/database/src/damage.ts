@@ -3,7 +3,7 @@ import type Database from 'better-sqlite3';
 import { isSqliteError } from './database-failure.js';
 
 /** What was found wrong with the content of a database file; unlike a lock or a full disk, it stays. */
-export class DamagedFileError extends Error {
+class DamagedFileError extends Error {
   override readonly name = 'DamagedFileError';
 }
 

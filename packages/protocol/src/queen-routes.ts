@@ -135,6 +135,7 @@ export const queenRoutes = defineRoutes({
   listModels: {
     method: 'GET',
     path: '/v2/models',
+    aliases: [{ path: '/v2/models/list' }],
     slow: true,
     /** A node that is named has its hive started where it does not run. */
     query: z.object({ node: optional(nodeNameSchema) }),

@@ -2,7 +2,7 @@ import type { MemoryFigures } from '@rbee/protocol';
 import type { BufferLine } from './buffer-line.js';
 
 /** What the engine says through its interface, in bytes: exact, but of a context only as a whole. */
-export interface MemoryUsage {
+interface MemoryUsage {
   readonly ram: number;
   readonly vram: number;
 }
