@@ -21,3 +21,21 @@ export const bundle: Options = {
   },
   noExternal: [/^@rbee\//, 'express', 'pino', 'smol-toml', 'zod', 'eventsource-parser'],
 };
+
+/** A plugin of the bundler. */
+export type Plugin = NonNullable<Options['esbuildPlugins']>[number];
+
+/**
+ * The workspace packages only define things. Knowing that, the bundler leaves out of each chunk what the chunk does not
+ * use of them: a command that only prints loads no schemas, and a process that fetches a file no server.
+ */
+export const pureWorkspacePackages: Plugin = {
+  name: 'pure-workspace-packages',
+  setup(build) {
+    build.onResolve({ filter: /^(@rbee\/|\.\.?\/)/ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
+      if (pluginData === 'resolving') return undefined;
+      const resolved = await build.resolve(path, { kind, importer, resolveDir, pluginData: 'resolving' });
+      return /[\\/]packages[\\/]/.test(resolved.path) ? { ...resolved, sideEffects: false } : resolved;
+    });
+  },
+};

@@ -1,22 +1,5 @@
-import { defineConfig, type Options } from 'tsup';
-import { bundle } from '../../tsup.base.js';
-
-type Plugin = NonNullable<Options['esbuildPlugins']>[number];
-
-/**
- * The workspace packages only define things. Knowing that, the bundler leaves out of the hub client, of which one is
- * started for each file, what it does not use of them: a server, a logger and schemas.
- */
-const pureWorkspacePackages: Plugin = {
-  name: 'pure-workspace-packages',
-  setup(build) {
-    build.onResolve({ filter: /^(@rbee\/|\.\.?\/)/ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
-      if (pluginData === 'resolving') return undefined;
-      const resolved = await build.resolve(path, { kind, importer, resolveDir, pluginData: 'resolving' });
-      return /[\\/]packages[\\/]/.test(resolved.path) ? { ...resolved, sideEffects: false } : resolved;
-    });
-  },
-};
+import { defineConfig } from 'tsup';
+import { bundle, pureWorkspacePackages } from '../../tsup.base.js';
 
 export default defineConfig({
   ...bundle,

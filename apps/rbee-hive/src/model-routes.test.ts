@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -121,6 +121,21 @@ describe('a model that is asked for', () => {
     expect(await hive.spawn({ model: REF })).toMatchObject({ state: expect.stringMatching(/loading|idle/) });
   });
 
+  it('is answered with 202 while it is on its way to a worker, and with 200 once it is there', async () => {
+    const hive = await start();
+    const spawn = () =>
+      fetch(new URL('/v1/workers/spawn', hive.hive.url), {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ model: REF, backend: 'cpu' }),
+      });
+    const first = await spawn();
+    expect(first.status).toBe(202);
+    const { worker_id } = (await first.json()) as { worker_id: string };
+    await hive.startEvents(worker_id);
+    expect((await spawn()).status).toBe(200);
+  });
+
   it('fails the worker that waits for it, which says why for a while', async () => {
     hub.faults.push({ on: 'resolve', status: 404 });
     const hive = await start();
@@ -235,6 +250,19 @@ describe('a model of another node', () => {
     expect(await models(taker, 'hf')).toMatchObject([{ model_ref: model.model_ref, digest: model.digest }]);
     expect(await begin()).toMatchObject({ download_id: 'cached' });
     expect(hub.requests).toEqual([]);
+  });
+
+  it('is not given away when its files are not what they were, and leaves the catalog when they have gone', async () => {
+    const hive = await start();
+    const { id, local_path } = await fetchModel(hive);
+    const read = () =>
+      callBytes(hive.target, hiveRoutes.readModelFile, { start: 0, end: 4 }, { params: { id, index: '0' } });
+    appendFileSync(local_path, 'more');
+    await expect(read()).rejects.toMatchObject({ code: 'MODEL_NOT_FOUND', details: { model: id } });
+    expect(await models(hive, 'hf')).toMatchObject([{ id, size_bytes: statSync(path).size + 4 }]);
+    rmSync(local_path);
+    await expect(read()).rejects.toMatchObject({ code: 'MODEL_NOT_FOUND', details: { model: id } });
+    expect(await models(hive, 'hf')).toEqual([]);
   });
 });
 

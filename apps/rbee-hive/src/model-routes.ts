@@ -8,6 +8,7 @@ import {
   parseModelRef,
   RbeeError,
 } from '@rbee/protocol';
+import { healModel } from './catalog/heal-model.js';
 import type { ModelCatalog } from './catalog/model-catalog.js';
 import { pathsOf } from './catalog/model-file.js';
 import type { Download } from './downloads/download.js';
@@ -68,10 +69,21 @@ export function modelHandlers(parts: ModelRouteParts): Pick<Handlers<typeof hive
     async readModelFile({ params }) {
       const model = await catalog.get(params.id);
       const path = pathsOf(model)[params.index];
-      if (path !== undefined) return new FileReply(path);
-      throw new RbeeError('INVALID_REQUEST', `${model.model_ref} has no file ${params.index}`, {
-        details: { model: model.id, files: pathsOf(model).length },
-      });
+      if (path === undefined) {
+        throw new RbeeError('INVALID_REQUEST', `${model.model_ref} has no file ${params.index}`, {
+          details: { model: model.id, files: pathsOf(model).length },
+        });
+      }
+      // Whoever copies it goes by what the row says, and hears of its change or removal.
+      if ((await healModel(catalog, model)) === model) return new FileReply(path);
+      throw new RbeeError(
+        'MODEL_NOT_FOUND',
+        `${model.model_ref} is not what it was: its files were changed or removed`,
+        {
+          details: { model: model.id },
+          suggestion: 'rbee-keeper models list shows what there is now',
+        },
+      );
     },
     async importModel({ body, correlationId }) {
       const sizeBytes = body.files.reduce((sum, { size_bytes }) => sum + size_bytes, 0);

@@ -47,7 +47,10 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
     },
     listWorkers: async () => ({ workers: pool.list() }),
     getWorker: async ({ params }) => pool.get(params.worker_id).toDetail(),
-    spawnWorker: ({ body, correlationId }) => launcher.spawn(body, correlationId),
+    async spawnWorker({ body, correlationId }) {
+      const answer = await launcher.spawn(body, correlationId);
+      return new Reply(answer, answer.state === 'provisioning' ? 202 : 200);
+    },
     workerEvents: ({ params, signal }, stream) => writeStart(pool.get(params.worker_id), stream, signal),
     workerReady: async ({ body, headers, log }) => {
       checkWorkerKey(body.worker_id, { headers, log });

@@ -65,8 +65,7 @@ const WORKER = new Set<ErrorCode>([
   'INFERENCE_TIMEOUT',
 ]);
 
-const MODEL_EXAMPLE =
-  '--model hf:ORG/REPO, --model ~/.local/share/rbee/models/my-model.gguf, or --model builtin:honeycomb';
+const MODEL_EXAMPLE = 'hf:ORG/REPO, ~/.local/share/rbee/models/my-model.gguf, or builtin:honeycomb';
 const GOES_ON = 'repeat the command: the download goes on where it stopped';
 const SMALLER = 'close other programs, or use a smaller quantization of the model';
 const HIVE_LOG = 'look at the logs: rbee-keeper logs';

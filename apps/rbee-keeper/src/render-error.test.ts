@@ -63,7 +63,7 @@ describe('renderError', () => {
     expect(render('SSH_CONNECTION_TIMEOUT', 'no', attic)).toContain('ping attic.home.arpa');
     expect(render('SSH_AUTH_FAILED', 'no', attic)).toContain('chmod 600');
     expect(render('HIVE_NOT_INSTALLED', 'no', attic)).toContain('rbee-keeper setup install --node attic');
-    expect(render('INVALID_MODEL_REF', 'no')).toContain('For example --model hf:ORG/REPO, --model ~/');
+    expect(render('INVALID_MODEL_REF', 'no')).toContain('For example hf:ORG/REPO, ~/');
     expect(render('PAYLOAD_TOO_LARGE', 'no')).toContain('limits.body_bytes');
     expect(render('QUEEN_UNREACHABLE', 'no')).toContain('rbee-keeper queen start');
   });

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { Agent, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
@@ -116,7 +117,28 @@ describe('a route that takes an upload', () => {
     await expect(sent).rejects.toMatchObject({ code: 'DISK_FULL' });
   });
 
-  it('breaks off on both sides when the source of the bytes fails', async () => {
+  it('leaves the connection usable when its handler has enough before the end', async () => {
+    const { url } = await startSampleService({
+      writeFile: async ({ upload }) => {
+        for await (const _chunk of upload) throw new RbeeError('DISK_FULL', 'no space');
+        return { text: 'nothing came' };
+      },
+    });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const put = (bytes: number) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const outgoing = request(`${url}/v1/file?offset=0`, { method: 'PUT', agent }, (incoming) => {
+          incoming.resume().once('end', () => resolve(incoming.statusCode));
+        });
+        outgoing.once('error', reject).end(Buffer.alloc(bytes));
+      });
+    // More than the system keeps of what nobody reads.
+    expect(await put(16_000_000)).toBe(507);
+    expect(await put(1)).toBe(507);
+    agent.destroy();
+  });
+
+  it('breaks off on both sides when the source of the bytes fails, and gives the caller its error', async () => {
     let begin: () => void = () => undefined;
     const begun = new Promise<void>((resolve) => {
       begin = resolve;
@@ -135,13 +157,13 @@ describe('a route that takes an upload', () => {
     async function* failing() {
       yield CONTENT.subarray(0, 100_000);
       await begun;
-      throw new Error('the source broke');
+      throw new RbeeError('WORKER_CONNECTION_LOST', 'the source broke');
     }
     const sent = callJson(target, sampleRoutes.writeFile, {
       query: { offset: '0' },
       upload: { bytes: failing(), length: CONTENT.length },
     });
-    await expect(sent).rejects.toMatchObject({ code: 'CONNECTION_TIMEOUT' });
+    await expect(sent).rejects.toMatchObject({ code: 'WORKER_CONNECTION_LOST', message: 'the source broke' });
     expect(await caught).toMatchObject({ code: 'ECONNRESET' });
   });
 });

@@ -136,9 +136,15 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         answered = true;
         resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: incoming });
       });
-      if (typeof body !== 'object') outgoing.end(body);
+      if (typeof body !== 'object') {
+        outgoing.end(body);
+        return;
+      }
+      const bytes = Readable.from(body.bytes, { objectMode: false });
+      // Ahead of the pipeline, which would abort the request without saying why.
+      bytes.once('error', (cause) => outgoing.destroy(cause));
       // Whatever ends it early is the error of the request; one that was answered early needs no more of the body.
-      else pipeline(Readable.from(body.bytes, { objectMode: false }), outgoing, () => undefined);
+      pipeline(bytes, outgoing, () => undefined);
     });
   return {
     peer: { name, url },

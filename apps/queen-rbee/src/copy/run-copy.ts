@@ -21,7 +21,7 @@ export async function runCopy(job: CopyJob, environment: CopyEnvironment, signal
     const link = openLink(endpoint, job, environment);
     links.push(link);
     await link.reach(() => undefined, signal);
-    return link.hive;
+    return { ...link.hive, node: endpoint.node };
   };
   try {
     const [source, target] = await Promise.all([open(job.source), open(job.target)]);

@@ -1,14 +1,20 @@
 import { callBytes, callJson, type Target } from '@rbee/daemon-kit';
 import { hiveRoutes, RbeeError } from '@rbee/protocol';
+import { atNode } from '../node/at-node.js';
 import type { CopyJob } from './copy-job.js';
 import { FIRST_PIECE_BYTES, nextPieceSize } from './piece-size.js';
 
 /** Less than the time that a hive gives a request, so that it is this side that says so. */
 const PIECE_LIMIT_MS = 55_000;
 
+/** A hive, and the node that it is of. */
+export interface CopyEnd extends Target {
+  readonly node: string;
+}
+
 export interface SendModelOptions extends Pick<CopyJob, 'modelId' | 'downloadId' | 'files' | 'correlationId'> {
-  readonly source: Target;
-  readonly target: Target;
+  readonly source: CopyEnd;
+  readonly target: CopyEnd;
   /** Longest time until the source begins to answer, in milliseconds. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -32,12 +38,21 @@ export async function sendModel(options: SendModelOptions): Promise<void> {
 /** Resolves with where the file ends at the target now. */
 async function sendPiece(options: SendModelOptions, index: number, offset: number, end: number): Promise<number> {
   const { source, target, modelId, downloadId, correlationId, timeoutMs, signal } = options;
-  const bytes = await callBytes(
+  const atSource = atNode(source.node);
+  const read = await callBytes(
     source,
     hiveRoutes.readModelFile,
     { start: offset, end },
     { params: { id: modelId, index: String(index) }, correlationId, signal, timeoutMs },
-  );
+  ).catch(atSource);
+  // What breaks off while it is read fails the call to the target, which is not to blame.
+  const bytes = (async function* () {
+    try {
+      yield* read;
+    } catch (error) {
+      atSource(error);
+    }
+  })();
   const answer = await callJson(target, hiveRoutes.writeModelFile, {
     params: { download_id: downloadId, index: String(index) },
     query: { offset },
@@ -45,7 +60,7 @@ async function sendPiece(options: SendModelOptions, index: number, offset: numbe
     correlationId,
     signal,
     timeoutMs: PIECE_LIMIT_MS,
-  });
+  }).catch(atNode(target.node));
   return answer.offset;
 }
 

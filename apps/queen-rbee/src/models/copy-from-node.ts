@@ -1,18 +1,12 @@
-import { type Clock, callJson, retry } from '@rbee/daemon-kit';
-import {
-  type DownloadProgress,
-  formatModelRef,
-  hiveRoutes,
-  isRbeeError,
-  type Model,
-  type PlannedWorker,
-  RbeeError,
-} from '@rbee/protocol';
+import { callJson, retry } from '@rbee/daemon-kit';
+import { formatModelRef, hiveRoutes, type ImportState, isRbeeError, type Model, RbeeError } from '@rbee/protocol';
 import type { CopyJob } from '../copy/copy-job.js';
+import { atNode, isLoss } from '../node/at-node.js';
 import type { LiveNode } from '../node/live-node.js';
 import { copyableFiles } from './choose-giver.js';
 import { cancelDownload } from './fetch-from-hub.js';
 import { followDownload } from './follow-download.js';
+import { retryTeller, type SupplyContext } from './supply-context.js';
 
 /** What is sent is told by the target: which import it belongs to, and what is there already. */
 export type SendFiles = (
@@ -23,25 +17,15 @@ export type SendFiles = (
   signal: AbortSignal,
 ) => Promise<void>;
 
-export interface CopyContext {
-  readonly clock: Clock;
-  /** RBEE_NO_JITTER and RBEE_NO_RETRY. */
-  readonly variables: Readonly<Record<string, string | undefined>>;
-  /** Waits before the attempts, in milliseconds. */
-  readonly waits: readonly number[];
-  readonly timeoutMs: number;
-  readonly correlationId: string;
-  /** What the model is for. */
-  readonly worker: PlannedWorker | undefined;
-  readonly signal: AbortSignal;
+export interface CopyContext extends SupplyContext {
   readonly send: SendFiles;
-  readonly onEvent: (event: DownloadProgress) => void;
 }
 
 /**
  * Copies a model from one node's hive to another's, which checks every file. A copy that breaks goes on where the target
- * has got to. Resolves with `catalog` when the target had the model already, and with `hub` when it was downloading it. Throws the coded error of whichever side failed;
- * then, and when the signal is aborted, the target keeps what it has got and waits for no more.
+ * has got to. Resolves with `catalog` when the target had the model already, and with `hub` when it was downloading it.
+ * Throws the coded error of whichever side failed; then, and when the signal is aborted, the target keeps what it has got
+ * and waits for no more.
  */
 export async function copyFromNode(
   source: LiveNode,
@@ -49,82 +33,65 @@ export async function copyFromNode(
   model: Model,
   context: CopyContext,
 ): Promise<'copied' | 'catalog' | 'hub'> {
-  const { correlationId, worker, timeoutMs } = context;
-  const abort = new AbortController();
-  const signal = AbortSignal.any([context.signal, abort.signal]);
+  const { waits, correlationId, timeouts } = context;
   const begun: string[] = [];
-  const begin = async () => {
-    const state = await beginImport(target, model, worker, { correlationId, signal });
-    if (state.download_id !== 'cached') begun.push(state.download_id);
-    return state;
-  };
-  let works: Promise<void>[] = [];
+  /** What the target said of the end of its import: no attempt changes that. */
+  const verdicts = new Set<unknown>();
+  const isRetryable = (error: unknown) => !verdicts.has(error) && mayGoOn(error) && target.standing.hive !== 'stopped';
   try {
-    const state = await begin();
-    if (state.download_id === 'cached') return 'catalog';
-    const call = { correlationId, signal, timeoutMs };
-    const followed = followDownload(target, state.download_id, call, context.onEvent);
-    const atHub = state.files.length === 0;
-    const sent = atHub ? followed : sendInAttempts(source, target, model, { ...context, signal }, state, begin);
-    works = [followed, sent];
-    // The target has the last word: it says whether what came is what was announced.
-    await Promise.race([followed, sent.then(() => followed)]);
-    return atHub ? 'hub' : 'copied';
+    return await retry({ waits, isRetryable, onRetry: retryTeller(context) }, context, async () => {
+      const state = await beginImport(target, model, context);
+      // After a broken attempt it may have come to its end unseen.
+      if (state.download_id === 'cached') return begun.length > 0 ? 'copied' : 'catalog';
+      begun.push(state.download_id);
+      return await sendOnce(source, target, model, state, context, (error) => verdicts.add(error));
+    });
   } catch (error) {
-    abort.abort(error);
-    await giveBack(target, begun, { correlationId, timeoutMs });
+    await giveBack(target, begun, { correlationId, timeoutMs: timeouts.call });
     throw error;
-  } finally {
-    abort.abort(new RbeeError('CANCELLED', 'the copy is over'));
-    await Promise.allSettled(works);
   }
 }
 
-type ImportState = Awaited<ReturnType<typeof beginImport>>;
-
-function beginImport(
-  target: LiveNode,
-  model: Model,
-  worker: PlannedWorker | undefined,
-  call: { correlationId: string; signal: AbortSignal },
-) {
+function beginImport(target: LiveNode, model: Model, { worker, correlationId, signal, timeouts }: CopyContext) {
   const files = (copyableFiles(model) ?? []).map(({ name, size_bytes, digest }) => ({ name, size_bytes, digest }));
   const { reference, variant, model_ref } = model;
   const named = variant == null ? model_ref : formatModelRef({ provider: 'hf', reference, variant });
-  return callJson(target.link.hive, hiveRoutes.importModel, { ...call, body: { model_ref: named, files, worker } });
+  const body = { model_ref: named, files, worker };
+  // Long enough to read what is there already; whoever asks again waits for the same reading.
+  const call = { correlationId, signal, timeoutMs: timeouts.download_stall };
+  return callJson(target.link.hive, hiveRoutes.importModel, { ...call, body }).catch(atNode(target.name));
 }
 
-/** A broken connection is made anew; where to go on from is asked each time. */
-function sendInAttempts(
+/** Sends what is missing, in one attempt. The target has the last word: it says whether what came is what was announced. */
+async function sendOnce(
   source: LiveNode,
   target: LiveNode,
   model: Model,
-  { clock, variables, waits, correlationId, signal, send, onEvent }: CopyContext,
-  first: ImportState,
-  begin: () => Promise<ImportState>,
-): Promise<void> {
-  let state: ImportState | undefined = first;
-  const onRetry = (attempt: number, delay_ms: number, error: unknown) => {
-    state = undefined;
-    onEvent({ stage: 'retrying', attempt, max_attempts: waits.length, delay_ms, reason: (error as Error).message });
-  };
-  return retry({ waits, isRetryable: mayGoOn, onRetry }, { clock, variables, signal }, async () => {
-    state ??= await begin();
-    // It came to its end in the meantime.
-    if (state.files.length === 0) return;
-    const offsets = new Map(state.files.map(({ name, offset }) => [name, offset]));
-    const files = (copyableFiles(model) ?? []).map((file) => ({ ...file, offset: offsets.get(file.name) ?? 0 }));
-    const { download_id: downloadId } = state;
-    await send({ source, target, modelId: model.id, downloadId, files, correlationId }, signal);
-  });
+  { download_id: downloadId, files: there }: ImportState,
+  { correlationId, timeouts, send, onEvent, ...context }: CopyContext,
+  onVerdict: (error: unknown) => void,
+): Promise<'copied' | 'hub'> {
+  const over = new AbortController();
+  const signal = AbortSignal.any([context.signal, over.signal]);
+  const followed = followDownload(target, downloadId, { correlationId, signal, timeouts }, onEvent);
+  followed.catch((error: unknown) => isLoss(error) || onVerdict(error));
+  const atHub = there.length === 0;
+  const offsets = new Map(there.map(({ name, offset }) => [name, offset]));
+  const files = (copyableFiles(model) ?? []).map((file) => ({ ...file, offset: offsets.get(file.name) ?? 0 }));
+  const work = { source, target, modelId: model.id, downloadId, files, correlationId };
+  const sent = atHub ? followed : send(work, signal);
+  try {
+    await Promise.race([followed, sent.then(() => followed)]);
+    return atHub ? 'hub' : 'copied';
+  } finally {
+    over.abort(new RbeeError('CANCELLED', 'the attempt is over'));
+    await Promise.allSettled([followed, sent]);
+  }
 }
 
 /** Whether it was the way that failed, rather than one of the hives. */
 function mayGoOn(error: unknown): boolean {
-  return (
-    isRbeeError(error) &&
-    /^(WORKER_CONNECTION_LOST|CONNECTION_TIMEOUT|SSH_CONNECTION_TIMEOUT|DOWNLOAD_FAILED)$/.test(error.code)
-  );
+  return isLoss(error) || (isRbeeError(error) && error.code === 'DOWNLOAD_FAILED' && error.retryable);
 }
 
 /** As often as it was asked for; the hive may have gone. */

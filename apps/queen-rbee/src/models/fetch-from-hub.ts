@@ -1,35 +1,32 @@
-import { callJson, orAborted } from '@rbee/daemon-kit';
-import { type DownloadProgress, hiveRoutes, type PlannedWorker } from '@rbee/protocol';
+import { callJson, orAborted, retry } from '@rbee/daemon-kit';
+import { hiveRoutes } from '@rbee/protocol';
+import { atNode, isLoss } from '../node/at-node.js';
 import type { LiveNode } from '../node/live-node.js';
 import { followDownload } from './follow-download.js';
-
-export interface FetchContext {
-  readonly correlationId: string;
-  /** What the model is for. */
-  readonly worker: PlannedWorker | undefined;
-  readonly signal: AbortSignal;
-  /** Longest time until the stream of progress begins, in milliseconds. */
-  readonly timeoutMs: number;
-  readonly onEvent: (event: DownloadProgress) => void;
-}
+import { retryTeller, type SupplyContext } from './supply-context.js';
 
 /**
  * Has a node's hive download a model, and follows that to its end; resolves with false when the hive had the model
- * already. When the signal is aborted, the hive is told that the download is not needed from here any more.
+ * already. A connection that is lost for a moment does not matter to the download. When the signal is aborted, the hive is
+ * told that the download is not needed from here any more.
  */
-export async function fetchFromHub(node: LiveNode, modelRef: string, context: FetchContext): Promise<boolean> {
-  const { correlationId, worker, signal, timeoutMs, onEvent } = context;
+export async function fetchFromHub(node: LiveNode, modelRef: string, context: SupplyContext): Promise<boolean> {
+  const { waits, correlationId, worker, signal, timeouts, onEvent } = context;
   const { hive } = node.link;
   // Not broken off: only its answer tells what there is to give back.
-  const asked = callJson(hive, hiveRoutes.downloadModel, { body: { model_ref: modelRef, worker }, correlationId });
+  const body = { model_ref: modelRef, worker };
+  const asked = callJson(hive, hiveRoutes.downloadModel, { body, correlationId }).catch(atNode(node.name));
   const giveBack = async () => {
     const { download_id } = await asked;
-    if (download_id !== 'cached') await cancelDownload(node, download_id, { correlationId, timeoutMs });
+    if (download_id !== 'cached') await cancelDownload(node, download_id, { correlationId, timeoutMs: timeouts.call });
   };
   try {
     const { download_id } = await orAborted(asked, signal);
     if (download_id === 'cached') return false;
-    await followDownload(node, download_id, { correlationId, signal, timeoutMs }, onEvent);
+    const isRetryable = (error: unknown) => isLoss(error) && node.standing.hive !== 'stopped';
+    await retry({ waits, isRetryable, onRetry: retryTeller(context) }, context, () =>
+      followDownload(node, download_id, { correlationId, signal, timeouts }, onEvent),
+    );
     return true;
   } catch (error) {
     // The hive may have gone: then there is nothing to give back either.

@@ -1,5 +1,6 @@
-import { callStream, readEvent } from '@rbee/daemon-kit';
+import { callStream, readEvent, type Timeouts } from '@rbee/daemon-kit';
 import { type DownloadProgress, downloadProgressSchema, fromErrorBody, hiveRoutes, RbeeError } from '@rbee/protocol';
+import { atNode } from '../node/at-node.js';
 import type { HiveCall, LiveNode } from '../node/live-node.js';
 
 /**
@@ -9,22 +10,27 @@ import type { HiveCall, LiveNode } from '../node/live-node.js';
 export async function followDownload(
   node: LiveNode,
   downloadId: string,
-  call: HiveCall & { readonly timeoutMs: number },
+  { timeouts, ...call }: HiveCall & { readonly timeouts: Pick<Timeouts, 'call' | 'download_stall'> },
   onEvent: (event: DownloadProgress) => void,
 ): Promise<void> {
-  const stream = await callStream(node.link.hive, hiveRoutes.downloadProgress, { ...call, query: { id: downloadId } });
-  for await (const message of stream.messages) {
-    const event = readEvent(downloadProgressSchema, message);
-    // Of a later version.
-    if (!event) continue;
-    if (event.stage === 'error') throw toDownloadError(event, node);
-    onEvent(event);
-    if (event.stage === 'complete') return;
-  }
-  throw new RbeeError('INVALID_RESPONSE', `the hive of ${node.name} did not say how the download ended`, {
-    details: { node: node.name, download_id: downloadId },
-    suggestion: `look at the hive's log: rbee-keeper logs --node ${node.name}`,
-  });
+  const limits = { timeoutMs: timeouts.call, silenceMs: timeouts.download_stall };
+  const options = { ...call, ...limits, query: { id: downloadId } };
+  const follow = async () => {
+    const { messages } = await callStream(node.link.hive, hiveRoutes.downloadProgress, options);
+    for await (const message of messages) {
+      const event = readEvent(downloadProgressSchema, message);
+      // Of a later version.
+      if (!event) continue;
+      if (event.stage === 'error') throw toDownloadError(event, node);
+      onEvent(event);
+      if (event.stage === 'complete') return;
+    }
+    throw new RbeeError('INVALID_RESPONSE', `the hive of ${node.name} did not say how the download ended`, {
+      details: { node: node.name, download_id: downloadId },
+      suggestion: `look at the hive's log: rbee-keeper logs --node ${node.name}`,
+    });
+  };
+  return follow().catch(atNode(node.name));
 }
 
 function toDownloadError(event: Extract<DownloadProgress, { stage: 'error' }>, node: LiveNode): RbeeError {

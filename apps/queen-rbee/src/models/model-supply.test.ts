@@ -68,8 +68,9 @@ describe('ModelSupply', () => {
     nodes = new Nodes(local as LiveNode, silentLogger);
     for (const node of others) nodes.add(node);
     await Promise.all(nodes.all().map((node) => node.connect()));
+    const end = ({ name, link }: LiveNode) => ({ ...link.hive, node: name });
     send = ({ source, target, ...work }, signal) =>
-      sendModel({ ...work, source: source.link.hive, target: target.link.hive, timeoutMs: 5000, signal });
+      sendModel({ ...work, source: end(source), target: end(target), timeoutMs: 5000, signal });
     supply = new ModelSupply({ ...parts, clock: systemClock, nodes, send: (...work) => send(...work) });
   });
   afterEach(async () => {
@@ -128,16 +129,17 @@ describe('ModelSupply', () => {
     const client = new Client();
     expect(await provide('b', client)).toMatchObject({ source: 'hub', model: { model_ref: MODEL } });
     expect(client.said).toEqual([
-      'no node has hf:org/m:Q4_K_M to give: b looks for it on the hub',
-      expect.stringContaining('is number 2 in line'),
+      'b looks for hf:org/m:Q4_K_M on the hub',
       expect.stringContaining('resuming hf:org/m:Q4_K_M to b at 60 %'),
       'the connection broke at 60 %: attempt 2 of 6 in 100 ms',
       expect.stringMatching(/^downloaded hf:org\/m:Q4_K_M to b in .*, SHA-256 verified$/),
     ]);
     expect(client.progress).toMatchObject([
+      { phase: 'download', stage: 'waiting', position: 2 },
       {
         phase: 'download',
         stage: 'downloading',
+        source: 'hub',
         bytes_downloaded: 60,
         bytes_total: 100,
         speed_mbps: 8,
@@ -189,9 +191,12 @@ describe('ModelSupply', () => {
     const fetch = holdFetch('b');
     const one = provide('b', new Client(), 'hf:org/m');
     await fetch.begun;
-    const other = provide('b', new Client(), MODEL);
+    const client = new Client();
+    const other = provide('b', client, MODEL);
+    await client.watch.until(() => client.said.length > 0);
+    expect(client.said).toEqual(['waiting for hf:org/m:Q4_K_M, which is on its way to b']);
     fetch.open('weights');
-    expect(await Promise.all([one, other])).toMatchObject([{ source: 'hub' }, { source: 'catalog' }]);
+    expect(await Promise.all([one, other])).toMatchObject([{ source: 'hub' }, { source: 'hub' }]);
     expect(hive('b').calls.filter((name) => name === 'downloadModel')).toHaveLength(1);
   });
 
@@ -224,6 +229,23 @@ describe('ModelSupply', () => {
     await hive('b').watch.until(() => download.ended);
   });
 
+  it('hears on of a download from the hub after the connection to its node was lost for a moment', async () => {
+    const fetch = holdFetch('b');
+    const client = new Client();
+    const wait = provide('b', client);
+    (await fetch.begun).progress(40);
+    await client.watch.until(() => client.progress.length === 1);
+    const link = nodes.get('b').link as ScriptedLink;
+    link.lose(new RbeeError('SSH_CONNECTION_TIMEOUT', 'nothing comes back'));
+    link.hive.transport.close();
+    link.reachError = undefined;
+    await client.watch.until(() => client.progress.length === 2);
+    fetch.open('weights');
+    expect(await wait).toMatchObject({ source: 'hub' });
+    expect(client.said).toContain('b: the stream from rbee-hive broke off: attempt 2 of 6 in 1 ms');
+    expect(models('b').hub).toEqual([MODEL]);
+  });
+
   it('copies from another node rather than asking the hub', async () => {
     const content = Buffer.alloc(5 * 2 ** 20, 'x');
     models('b').add(MODEL, content, 'the second part');
@@ -234,7 +256,7 @@ describe('ModelSupply', () => {
     expect(supplied.model?.files).toEqual(models('b').held.get('org-m-q4_k_m')?.files);
     expect(models('c').hub).toEqual([]);
     expect(models('c').pieces).toEqual([0, 2 * 2 ** 20, 0]);
-    expect(client.said.at(-1)).toMatch(/^copied hf:org\/m to c/);
+    expect(client.said.at(-1)).toMatch(/^copied hf:org\/m from b to c in /);
   });
 
   it('goes on with a copy where it broke', async () => {
@@ -251,7 +273,48 @@ describe('ModelSupply', () => {
     const client = new Client();
     expect(await provide('c', client)).toMatchObject({ source: 'node', from: 'a' });
     expect(models('c').pieces).toEqual([0, 2 ** 20]);
-    expect(client.said).toContainEqual(expect.stringContaining('the stream broke off: attempt 2 of 4'));
+    expect(client.said).toContainEqual(expect.stringContaining('the stream broke off: attempt 2 of 6'));
+  });
+
+  it('goes on with a copy when the connection to the node that gets it was lost for a moment', async () => {
+    models('a').add(MODEL, Buffer.alloc(3 * 2 ** 20, 'x'));
+    await untilKnown('a');
+    const usual = send;
+    let sent = 0;
+    send = async (work, signal) => {
+      if (sent++ > 0) return usual(work, signal);
+      await models('c').downloads.get(work.downloadId)?.followed;
+      const link = nodes.get('c').link as ScriptedLink;
+      link.lose(new RbeeError('SSH_CONNECTION_TIMEOUT', 'nothing comes back'));
+      link.hive.transport.close();
+      link.reachError = undefined;
+      return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    };
+    const client = new Client();
+    expect(await provide('c', client)).toMatchObject({ source: 'node', from: 'a' });
+    expect(client.said).toContainEqual(expect.stringMatching(/^c: .*: attempt 2 of 6/));
+    expect(models('c').hub).toEqual([]);
+  });
+
+  it('does not send again to a node whose hive has ended', async () => {
+    models('a').add(MODEL, Buffer.alloc(3 * 2 ** 20, 'x'));
+    await untilKnown('a');
+    let sent = 0;
+    send = async () => {
+      sent++;
+      await hive('c').stop();
+      throw new RbeeError('CONNECTION_TIMEOUT', 'c: the connection was refused', { details: { node: 'c' } });
+    };
+    const error = await failureOf(provide('c', new Client()));
+    expect(error).toMatchObject({ message: expect.stringMatching(/^c: /), details: { node: 'c' } });
+    expect([sent, models('c').hub]).toEqual([1, []]);
+  });
+
+  it('copies from a hive that runs but was not met yet', async () => {
+    models('a').add(MODEL, 'weights');
+    nodes.get('a').forgetHive();
+    expect(await provide('c', new Client())).toMatchObject({ source: 'node', from: 'a' });
+    expect(models('c').hub).toEqual([]);
   });
 
   it('downloads what cannot be copied, says why, and leaves no import behind', async () => {
@@ -306,7 +369,7 @@ describe('ModelSupply', () => {
     const others = [provide('a', clients[1] as Client), provide('c', clients[2] as Client)];
     for (const client of clients.slice(1)) {
       await client.watch.until(() => client.progress.length > 0);
-      expect(client.said[0]).toBe('b is downloading hf:org/m:Q4_K_M: waiting, to copy it from there');
+      expect(client.said[0]).toBe('b is downloading hf:org/m:Q4_K_M: waiting to copy it');
     }
     fetch.open('weights');
     const supplied = await Promise.all([first, ...others]);

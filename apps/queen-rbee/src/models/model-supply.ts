@@ -8,9 +8,10 @@ import { chooseGiver, type Giver } from './choose-giver.js';
 import { copyFromNode, type SendFiles } from './copy-from-node.js';
 import { DownloadTeller } from './download-teller.js';
 import { fetchFromHub } from './fetch-from-hub.js';
+import type { SupplyContext } from './supply-context.js';
 
-/** How often a copy that breaks is gone on with before another way is taken. */
-const COPY_ATTEMPTS = 4;
+/** How often what breaks is gone on with before another way is taken; a hive tries the hub as often. */
+const ATTEMPTS = 6;
 
 export interface SupplyRequest {
   readonly correlationId: string;
@@ -88,7 +89,7 @@ export class ModelSupply {
         actor: 'queen-rbee',
         action: 'model_download',
         target: modelRef,
-        human: `${modelRef} is on its way to ${node.name} already: waiting for it`,
+        human: `waiting for ${modelRef}, which is on its way to ${node.name}`,
       });
     }
     const delivery = running ?? this.#begin(key, node, modelRef, ref, request);
@@ -146,17 +147,21 @@ export class ModelSupply {
   async #deliver(delivery: Delivery): Promise<Supplied> {
     const { node, ref, abort } = delivery;
     const failed = new Set<string>();
+    let shared: Supplied | undefined;
+    // A queen that was started a moment ago has not met every hive that runs.
+    if (!node.findModel(ref)) await orAborted(this.#options.nodes.look(this.#options.nodes.all()), abort.signal);
     for (;;) {
       abort.signal.throwIfAborted();
       const model = node.findModel(ref);
-      if (model) return { model, source: 'catalog' };
+      if (model) return { source: 'catalog', ...shared, model };
       const ahead = this.#findAhead(delivery);
       const giver = ahead?.node === node ? undefined : chooseGiver(this.#giversFor(delivery, failed));
       if (giver) {
         const supplied = await this.#copy(delivery, giver, failed);
         if (supplied) return supplied;
       } else if (ahead) {
-        await this.#waitFor(ahead, delivery);
+        const supplied = await this.#waitFor(ahead, delivery);
+        shared = ahead.node === node ? supplied : undefined;
       } else {
         return await this.#fetch(delivery);
       }
@@ -184,11 +189,15 @@ export class ModelSupply {
     });
   }
 
-  /** Hears how another delivery goes on, without needing it: resolves when that has ended, well or not. */
-  async #waitFor(ahead: Delivery, { node, modelRef, crowd, abort }: Delivery): Promise<void> {
+  /** Hears how another delivery goes on, without needing it: resolves when that has ended, with nothing when it failed. */
+  async #waitFor(ahead: Delivery, { node, modelRef, crowd, abort }: Delivery): Promise<Supplied | undefined> {
     const say = (human: string, level: 'info' | 'warn' = 'info') =>
       crowd.narrate({ actor: 'queen-rbee', action: 'model_download', target: modelRef, human, level });
-    if (ahead.node !== node) say(`${ahead.node.name} is downloading ${modelRef}: waiting, to copy it from there`);
+    say(
+      ahead.node === node
+        ? `waiting for ${modelRef}, which is on its way to ${node.name}`
+        : `${ahead.node.name} is downloading ${modelRef}: waiting to copy it`,
+    );
     const leave = ahead.crowd.add({
       narrate: () => undefined,
       pass: (event) => {
@@ -196,10 +205,11 @@ export class ModelSupply {
       },
     });
     try {
-      await orAborted(ahead.done, abort.signal);
+      return await orAborted(ahead.done, abort.signal);
     } catch (error) {
       abort.signal.throwIfAborted();
       say(`${ahead.node.name} did not get it: ${(error as Error).message}`, 'warn');
+      return undefined;
     } finally {
       leave();
     }
@@ -211,21 +221,13 @@ export class ModelSupply {
     giver: Giver & { node: LiveNode },
     failed: Set<string>,
   ): Promise<Supplied | undefined> {
-    const { clock, variables, timeouts, send } = this.#options;
-    const { node, modelRef, crowd, correlationId, worker, abort } = delivery;
+    const { clock, send } = this.#options;
+    const { node, modelRef, crowd, abort } = delivery;
     const teller = new DownloadTeller({ clock, listener: crowd, modelRef, node: node.name, from: giver.name });
-    const waits = Array.from({ length: COPY_ATTEMPTS }, (_, index) =>
-      index === 0 ? 0 : timeouts.download_retry * 2 ** (index - 1),
-    );
     delivery.work = 'copy';
     this.#countCopies(giver.name, 1);
     try {
-      const outcome = await copyFromNode(giver.node, node, giver.model, {
-        ...{ clock, variables, waits, correlationId, worker, send },
-        timeoutMs: timeouts.call,
-        signal: abort.signal,
-        onEvent: (event) => teller.take(event),
-      });
+      const outcome = await copyFromNode(giver.node, node, giver.model, { ...this.#contextOf(delivery, teller), send });
       const model = await this.#arrived(delivery);
       if (model && outcome !== 'catalog') teller.end(model);
       return outcome === 'copied' ? { model, source: 'node', from: giver.name } : { model, source: outcome };
@@ -237,7 +239,7 @@ export class ModelSupply {
         action: 'model_download',
         target: modelRef,
         level: 'warn',
-        human: `it cannot be copied from ${giver.name}: ${(error as Error).message}`,
+        human: `it cannot be copied from ${giver.name}: ${(error as Error).message.replace(`${giver.name}: `, '')}`,
       });
       return undefined;
     } finally {
@@ -247,30 +249,34 @@ export class ModelSupply {
   }
 
   async #fetch(delivery: Delivery): Promise<Supplied> {
-    const { clock, timeouts } = this.#options;
-    const { node, modelRef, crowd, correlationId, worker, abort } = delivery;
+    const { clock } = this.#options;
+    const { node, modelRef, crowd } = delivery;
     const teller = new DownloadTeller({ clock, listener: crowd, modelRef, node: node.name });
     crowd.narrate({
       actor: 'queen-rbee',
       action: 'model_download',
       target: modelRef,
-      human: `no node has ${modelRef} to give: ${node.name} looks for it on the hub`,
+      human: `${node.name} looks for ${modelRef} on the hub`,
     });
     // Without a pause in between, so that of several nodes exactly one comes to be the one that downloads.
     delivery.work = 'hub';
     try {
-      const downloaded = await fetchFromHub(node, modelRef, {
-        ...{ correlationId, worker },
-        signal: abort.signal,
-        timeoutMs: timeouts.call,
-        onEvent: (event) => teller.take(event),
-      });
+      const downloaded = await fetchFromHub(node, modelRef, this.#contextOf(delivery, teller));
       const model = await this.#arrived(delivery);
       if (model && downloaded) teller.end(model);
       return { model, source: downloaded ? 'hub' : 'catalog' };
     } finally {
       delivery.work = undefined;
     }
+  }
+
+  #contextOf({ correlationId, worker, abort }: Delivery, teller: DownloadTeller): SupplyContext {
+    const { clock, variables, timeouts } = this.#options;
+    const waits = Array.from({ length: ATTEMPTS }, (_, index) =>
+      index === 0 ? 0 : timeouts.download_retry * 2 ** (index - 1),
+    );
+    const onEvent = teller.take.bind(teller);
+    return { clock, variables, timeouts, waits, correlationId, worker, signal: abort.signal, onEvent };
   }
 
   /** The hive's own event may still be on its way; what it answers is at least as new. */

@@ -270,6 +270,24 @@ describe('placeTask', () => {
       'start_worker b',
     ],
     [
+      'a GPU with room for the model, although another node has the file',
+      { backend: 'cuda' },
+      [node('a', { ...gpus(500, 599), models: [model(500)] }), node('b', gpus(600))],
+      'start_worker b',
+    ],
+    [
+      'the asked-for GPU has to have the room',
+      { backend: 'cuda', device: 0 },
+      [node('a', { ...gpus(500, 9000), models: [model(500)] }), node('b', gpus(600))],
+      'start_worker b',
+    ],
+    [
+      'the node with the file, where a GPU has room for it',
+      { backend: 'cuda' },
+      [node('a', { ...gpus(500, 600), models: [model(500)] }), node('b', gpus(9000))],
+      'start_worker a',
+    ],
+    [
       'a node with the backend although its hive is away',
       { backend: 'cuda' },
       [node('localhost', { link: 'local' }), node('b', { ...away, backends: gpus(1).backends ?? [] })],

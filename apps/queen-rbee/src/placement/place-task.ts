@@ -200,11 +200,17 @@ function findUnfitness(wanted: Wanted, node: NodeView, size: number | undefined)
   if (wanted.device !== undefined && wanted.device >= backend.devices) {
     return `it has no ${wanted.backend} device ${wanted.device}, only ${backend.devices} of them`;
   }
-  const available = node.resources?.ram_available_mb;
+  if (size === undefined || !node.resources) return undefined;
+  const { ram_available_mb: ram, gpus } = node.resources;
   // File size in MB times 1.2, rounded up, computed in integers.
-  const required = size === undefined ? 0 : Math.ceil((size * 12) / (2 ** 20 * 10));
-  if (available !== undefined && available < required) return `it has ${available} MB free, ${required} MB are needed`;
-  return undefined;
+  const required = Math.ceil((size * 12) / (2 ** 20 * 10));
+  if (ram < required) return `it has ${ram} MB free, ${required} MB are needed`;
+  // The memory of devices is not always known.
+  if (wanted.backend === 'cpu' || !gpus.some(({ backend }) => (backend ?? 'cuda') === wanted.backend)) return undefined;
+  const free = freeMemory(wanted, node);
+  if (free >= required) return undefined;
+  const where = wanted.device === undefined ? `a ${wanted.backend} device` : `${wanted.backend}:${wanted.device}`;
+  return `it has ${free} MB free on ${where}, ${required} MB are needed`;
 }
 
 /** Why a model that is still to come has no place on a node; `undefined` when it has, or when its size is not known. */

@@ -2,8 +2,8 @@ import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Model, ModelFile } from '@rbee/protocol';
 import { inspectModelFiles } from '../gguf/model-files.js';
+import { partsOf } from '../gguf/part-name.js';
 import { digestOfFile, digestOfModel } from './digest.js';
-import { partsOf } from './model-parts.js';
 import type { ModelRow } from './schema.js';
 
 /** A larger file takes seconds and more to read: its digest stays unknown until somebody needs it. */

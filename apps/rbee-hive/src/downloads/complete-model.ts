@@ -1,17 +1,7 @@
 import type { ModelFile } from '@rbee/protocol';
 import { digestOfFile } from '../catalog/digest.js';
+import type { CompleteModel } from '../catalog/hub-models.js';
 import type { PlacedFile } from './model-place.js';
-
-/** A hub model whose files all stand under their final names, verified. */
-export interface CompleteModel {
-  /** `org/repo`. */
-  readonly reference: string;
-  readonly variant: string;
-  /** Of its first file. */
-  readonly path: string;
-  /** In the order of their parts. */
-  readonly files: readonly ModelFile[];
-}
 
 /** What is registered of a model; a digest that the hub did not know is computed. */
 export async function describeComplete(

@@ -15,10 +15,10 @@ import {
   RbeeError,
   toRbeeError,
 } from '@rbee/protocol';
+import type { CompleteModel } from '../catalog/hub-models.js';
 import { chooseVariant, type HubRef, type HubVariant } from '../hub/choose-variant.js';
 import type { Hub, HubFile } from '../hub/hub.js';
 import { Bandwidth } from './bandwidth.js';
-import type { CompleteModel } from './complete-model.js';
 import { describeVariants } from './describe-variants.js';
 import { checkDisk } from './disk-check.js';
 import { Download } from './download.js';
@@ -60,13 +60,14 @@ export interface DownloadEnd {
 /** A download, held for the caller until it is released. */
 export interface RequestedDownload {
   readonly download: Download;
-  /** All files of the model together. */
-  readonly sizeBytes: number;
   readonly release: () => void;
 }
 
 /** What a request for a model leads to: the model, where it has come meanwhile, or a download. */
 export type Requested = RequestedDownload | { readonly model: Model };
+
+/** Throws what stands against a model of this size; asked before anything of it is fetched. */
+export type Accept = (modelRef: string, sizeBytes: number) => Promise<void>;
 
 /** Path of the stream that tells how a download goes on. */
 export function progressUrlOf({ id }: Pick<Download, 'id'>): string {
@@ -111,18 +112,21 @@ export class Downloads {
 
   /**
    * Joins the download of a model or begins it, unless the model is there; the caller holds it until it releases it. Throws
-   * MODEL_NOT_FOUND, MODEL_ACCESS_DENIED, DOWNLOAD_FAILED or INSUFFICIENT_DISK when there is nothing to begin.
+   * MODEL_NOT_FOUND, MODEL_ACCESS_DENIED, DOWNLOAD_FAILED or INSUFFICIENT_DISK when there is nothing to begin, or what
+   * `accept` throws.
    */
-  async request(ref: HubRef, correlationId?: string): Promise<Requested> {
+  async request(ref: HubRef, correlationId?: string, accept?: Accept): Promise<Requested> {
     for (;;) {
       this.closing.signal.throwIfAborted();
       const model = await this.options.find(ref);
       if (model) return { model };
       // The catalog will have it in a while, and would mean the same by this reference.
-      const active = findModel([...this.running.keys()], ref) ?? (await this.beginOrModel(ref, correlationId));
+      const joined = findModel([...this.running.keys()], ref);
+      if (joined) await accept?.(joined.download.modelRef, joined.work.totalBytes);
+      const active = joined ?? (await this.beginOrModel(ref, correlationId, accept));
       if (!('download' in active)) return active;
       const { download } = active;
-      if (!download.signal.aborted) return { download, sizeBytes: active.work.totalBytes, release: download.hold() };
+      if (!download.signal.aborted) return { download, release: download.hold() };
       // It is being ended because nobody needed it: the next one goes on from what it leaves.
       await this.running.get(active);
     }
@@ -216,9 +220,14 @@ export class Downloads {
     for (const forget of this.finished.values()) forget();
   }
 
-  private async beginOrModel(ref: HubRef, correlationId: string | undefined): Promise<Active | { model: Model }> {
+  private async beginOrModel(
+    ref: HubRef,
+    correlationId: string | undefined,
+    accept: Accept | undefined,
+  ): Promise<Active | { model: Model }> {
     const chosen = chooseVariant(ref, await this.list(ref.reference, correlationId));
     const named: NamedRef = { ...ref, variant: chosen.variant };
+    await accept?.(formatModelRef(named), chosen.sizeBytes);
     const model = await this.options.find(named);
     if (model) return { model };
     const joined = findModel([...this.running.keys()], named);
@@ -234,12 +243,13 @@ export class Downloads {
   private async beginDownload(ref: NamedRef, chosen: HubVariant, correlationId: string | undefined): Promise<Active> {
     const folder = hubModelFolder(this.options.modelsDir, ref.reference, ref.variant);
     const files = chosen.files.map((file) => placeFile(folder, file.path, file));
-    const presentBytes = await this.requireDisk(ref, files);
+    const disk = await this.lookAtDisk(files);
+    this.requireDisk(ref, disk);
     const download = new Download(formatModelRef(ref), 'hub');
     const voice = this.voiceOf(download.modelRef, this.hubHost, correlationId);
     const { bandwidth } = this;
     const work = new HubDownload({ ...this.options, bandwidth }, { download, voice, ref, chosen, folder });
-    work.meter.bytes = presentBytes;
+    work.meter.bytes = disk.presentBytes;
     return this.launch({ ...ref, local_path: files[0]?.target ?? '', download, work, voice }, async () => {
       let said = false;
       return this.turns.enter(download.signal, (position) => {
@@ -261,7 +271,7 @@ export class Downloads {
     const files = announced.map(({ name, size_bytes, digest }) => {
       return placeFile(folder, name, { sizeBytes: size_bytes, digest });
     });
-    await this.requireDisk(ref, files);
+    this.requireDisk(ref, await this.lookAtDisk(files));
     const download = new Download(formatModelRef(ref), 'node');
     const voice = this.voiceOf(download.modelRef, 'another node', correlationId);
     const work = new ModelImport({ clock, timeouts, download, voice, reference, variant, folder, files });
@@ -271,7 +281,6 @@ export class Downloads {
   }
 
   private launch(active: Active, enter: () => Promise<() => void>): Active {
-    // Nothing was awaited since the start was seen to be allowed, except the disk.
     this.closing.signal.throwIfAborted();
     this.running.set(active, this.work(active, enter));
     return active;
@@ -327,15 +336,17 @@ export class Downloads {
     return shareWork(this.listings, repo, () => listInAttempts(this.options, repo, this.closing.signal, onRetry));
   }
 
-  /** Throws INSUFFICIENT_DISK; resolves with the bytes that are there already. */
-  private async requireDisk(ref: NamedRef, files: readonly PlacedFile[]): Promise<number> {
+  private async lookAtDisk(files: readonly PlacedFile[]) {
     const presentBytes = await countPresentBytes(files);
     const missingBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) - presentBytes;
-    const freeBytes = await this.options.freeBytes();
+    return { presentBytes, missingBytes, freeBytes: await this.options.freeBytes() };
+  }
+
+  /** Throws INSUFFICIENT_DISK. Nothing may be awaited from here to the launch, or two could be promised the same bytes. */
+  private requireDisk(ref: NamedRef, { missingBytes, freeBytes }: { missingBytes: number; freeBytes: number }): void {
     const others = [...this.running.keys()].map(({ work }) => work.totalBytes - work.meter.bytes);
     const promisedBytes = others.reduce((sum, bytes) => sum + Math.max(0, bytes), 0);
     checkDisk({ modelRef: formatModelRef(ref), missingBytes, freeBytes, promisedBytes });
-    return presentBytes;
   }
 
   private get hubHost(): string {

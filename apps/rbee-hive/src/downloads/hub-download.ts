@@ -1,11 +1,12 @@
 import { type Clock, formatDuration, type Logger, sleep, type Timeouts } from '@rbee/daemon-kit';
 import { RbeeError, toRbeeError } from '@rbee/protocol';
+import type { CompleteModel } from '../catalog/hub-models.js';
 import { chooseVariant, type HubRef, type HubVariant } from '../hub/choose-variant.js';
 import type { FetchEvent, Fetching, Hub, HubFile } from '../hub/hub.js';
 import { readPartialSize } from '../transfer/partial-file.js';
 import { attemptRules, decideNext, MAX_ATTEMPTS, reasonOf, waitOf } from './attempt-policy.js';
 import type { Bandwidth, Share } from './bandwidth.js';
-import { type CompleteModel, describeComplete } from './complete-model.js';
+import { describeComplete } from './complete-model.js';
 import type { Download } from './download.js';
 import type { DownloadVoice } from './download-voice.js';
 import { countPresentBytes, deleteStalePartials, isComplete, type PlacedFile, placeFile } from './model-place.js';
@@ -35,7 +36,7 @@ interface HubTarget extends PlacedFile {
   readonly source: HubFile;
 }
 
-/** Least speed, in bytes per second, at which bytes of an earlier attempt are read before the first new ones are asked for. */
+/** Least speed, in bytes per second, at which bytes of an earlier attempt are read, and those of this one are written for good. */
 const SLOW_DISK = 20 * 1024 * 1024;
 
 /** Gets the files of one variant from the hub, one after the other, in as many attempts as are worth it. */
@@ -53,6 +54,8 @@ export class HubDownload {
   private readonly furthest = new Map<string, number>();
   /** Whether the list of files is no longer right. */
   private changed = false;
+  /** Whether the present attempt has told how far it is. */
+  private attemptBegun = false;
 
   constructor(
     private readonly options: HubDownloadOptions,
@@ -86,6 +89,7 @@ export class HubDownload {
     for (;;) {
       try {
         this.progressMs = 0;
+        this.attemptBegun = false;
         await this.attemptAll();
         await deleteStalePartials(folder, this.files);
         return await describeComplete({ reference: ref.reference, variant: ref.variant }, this.files);
@@ -120,7 +124,7 @@ export class HubDownload {
     const stall = new StallWatch(clock, {
       firstMs: timeouts.download_stall + (present / SLOW_DISK) * 1000,
       stallMs: timeouts.download_stall,
-      onStall: () => stopped.abort(stalledError(ref.reference, file, timeouts.download_stall)),
+      onStall: (waitedMs) => stopped.abort(stalledError(ref.reference, file, waitedMs)),
     });
     let fetching: Fetching | undefined;
     const share = bandwidth.take((bytesPerSecond) => fetching?.limit(bytesPerSecond));
@@ -143,7 +147,7 @@ export class HubDownload {
 
   /** Follows one attempt for one file. */
   private listen(file: HubTarget, stall: StallWatch): (event: FetchEvent) => void {
-    const { clock } = this.options;
+    const { clock, timeouts } = this.options;
     const before = this.bytesBefore(file);
     let begun = false;
     let heardAt = 0;
@@ -151,14 +155,17 @@ export class HubDownload {
     return (event) => {
       if (event.type === 'verifying') {
         // From here on the disk sets the pace.
-        stall.pause();
+        stall.allow(timeouts.download_stall + (file.sizeBytes / SLOW_DISK) * 1000);
         this.meter.pause();
         return this.job.download.tell({ stage: 'verifying' });
       }
       const { offset } = event;
       if (!begun || before + offset !== this.meter.bytes) stall.touch();
-      if (begun) this.meter.advance(before + offset);
+      // A further part of a split model goes on where the one before has ended.
+      const goesOn = begun || (this.attemptBegun && before + offset === this.meter.bytes);
+      if (goesOn) this.meter.advance(before + offset);
       else this.meter.begin(before + offset);
+      this.attemptBegun = true;
       const now = clock.monotonic();
       if (offset > (this.furthest.get(file.target) ?? 0)) {
         this.furthest.set(file.target, offset);
@@ -212,9 +219,9 @@ export class HubDownload {
   }
 }
 
-function stalledError(repo: string, { name }: PlacedFile, stallMs: number): RbeeError {
-  const waited = formatDuration(stallMs);
+function stalledError(repo: string, { name }: PlacedFile, waitedMs: number): RbeeError {
+  const waited = formatDuration(waitedMs);
   return new RbeeError('DOWNLOAD_TIMEOUT', `no byte of ${name} came from hf:${repo} for ${waited}`, {
-    details: { model: `hf:${repo}`, file: name, timeout_ms: stallMs, reason: `no byte came for ${waited}` },
+    details: { model: `hf:${repo}`, file: name, timeout_ms: waitedMs, reason: `no byte came for ${waited}` },
   });
 }

@@ -1,8 +1,9 @@
 import { type Clock, formatDuration, type Timeouts } from '@rbee/daemon-kit';
 import { type ImportState, isRbeeError, RbeeError } from '@rbee/protocol';
+import type { CompleteModel } from '../catalog/hub-models.js';
 import { PartialFile, readPartialSize } from '../transfer/partial-file.js';
 import { defer } from '../workers/deferred.js';
-import { type CompleteModel, describeComplete } from './complete-model.js';
+import { describeComplete } from './complete-model.js';
 import type { Download } from './download.js';
 import type { DownloadVoice } from './download-voice.js';
 import { countPresentBytes, deleteStalePartials, isComplete, type PlacedFile } from './model-place.js';
@@ -48,6 +49,7 @@ export class ModelImport {
   private piece: Piece | undefined;
   private stall: StallWatch | undefined;
   private readonly prepared: Promise<void>;
+  private over = false;
 
   constructor(private readonly options: ModelImportOptions) {
     const { clock, download, files } = options;
@@ -77,6 +79,8 @@ export class ModelImport {
     } finally {
       download.signal.removeEventListener('abort', fail);
       this.stall?.stop();
+      // Nobody would close a file that is opened after this.
+      this.over = true;
       this.piece?.stop.abort(new RbeeError('CANCELLED', `the import of ${download.modelRef} has ended`));
       await this.piece?.settled;
       await this.release();
@@ -144,6 +148,7 @@ export class ModelImport {
       if (offset === file.sizeBytes) return { offset };
       throw wrongOffset(file, file.sizeBytes);
     }
+    if (this.over) throw new RbeeError('CANCELLED', `the import of ${this.options.download.modelRef} has ended`);
     const partial = await this.openFile(index, file, signal);
     if (offset !== partial.offset) throw wrongOffset(file, partial.offset);
     const before = this.completeBytes;

@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { digestOfFile } from '../catalog/digest.js';
+import { HUB_FOLDER } from '../catalog/hub-models.js';
 import { type ExpectedFile, isPartialName, partialPathOf, readPartialSize } from '../transfer/partial-file.js';
 import { deletePartial } from '../transfer/partial-lock.js';
 
@@ -13,7 +14,7 @@ export interface PlacedFile extends ExpectedFile {
 
 /** Folder of a hub model: `<models_dir>/hf/<org>/<repo>/<variant>`, with `--` for each `/` of a variant. */
 export function hubModelFolder(modelsDir: string, reference: string, variant: string): string {
-  return join(modelsDir, 'hf', ...reference.split('/'), variant.replaceAll('/', '--'));
+  return join(modelsDir, HUB_FOLDER, ...reference.split('/'), variant.replaceAll('/', '--'));
 }
 
 /** A file of a repository in the folder of its model. */

@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename } from 'node:path';
 import { unsupportedModelFile } from './gguf-errors.js';
 import { type GgufFacts, readGgufFacts, readPart } from './gguf-facts.js';
 import { addParts } from './memory-profile.js';
+import { padded, partsOf, readPartName } from './part-name.js';
 import type { TensorSums } from './tensor-tally.js';
 
 /** A model as it lies on disk: its first file and the size of all its parts. */
@@ -12,8 +13,6 @@ export interface ModelFiles {
   /** Those of the first file; `memory` is of all parts together. */
   facts: GgufFacts;
 }
-
-const PART_NAME = /^(.+)-(\d{5})-of-(\d{5})\.gguf$/i;
 
 /**
  * Reads the facts of a model file and sums the sizes of all parts of a split model. Every part is checked like the
@@ -37,16 +36,14 @@ export async function inspectModelFiles(first: string): Promise<ModelFiles> {
 function otherParts(path: string, splitCount: number): string[] {
   if (splitCount <= 1) return [];
   const name = basename(path);
-  const match = PART_NAME.exec(name);
-  if (match === null || Number(match[3]) !== splitCount || Number(match[2]) !== 1) {
+  const read = readPartName(name);
+  if (read?.parts !== splitCount || read.part !== 1) {
     throw unsupportedModelFile(
       'missing_part',
       `${name} is part of a model of ${splitCount} files; the first must be named NAME-00001-of-${padded(splitCount)}.gguf`,
     );
   }
-  return Array.from({ length: splitCount - 1 }, (_, index) =>
-    join(dirname(path), `${match[1]}-${padded(index + 2)}-of-${padded(splitCount)}.gguf`),
-  );
+  return partsOf(path, splitCount).slice(1);
 }
 
 async function requirePart(path: string): Promise<void> {
@@ -55,8 +52,4 @@ async function requirePart(path: string): Promise<void> {
     () => false,
   );
   if (!found) throw unsupportedModelFile('missing_part', `the model is incomplete: ${basename(path)} is missing`);
-}
-
-function padded(part: number): string {
-  return String(part).padStart(5, '0');
 }

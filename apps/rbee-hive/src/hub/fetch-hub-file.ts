@@ -45,22 +45,30 @@ async function receive(receiving: Receiving): Promise<void> {
   const { partial, subject, signal, onEvent, clock, limit } = receiving;
   const answer = await askForRest(receiving);
   let toldAt = clock.monotonic();
+  let cancelTelling: (() => void) | undefined;
+  const tell = () => {
+    cancelTelling?.();
+    cancelTelling = undefined;
+    toldAt = clock.monotonic();
+    onEvent({ type: 'offset', offset: partial.offset });
+  };
   try {
     for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
       for (let rest = chunk; rest.length > 0; ) {
         const length = await limit.take(rest.length, signal);
         await partial.write(rest.subarray(0, length));
         rest = rest.subarray(length);
-        if (clock.monotonic() - toldAt < PROGRESS_MS) continue;
-        toldAt = clock.monotonic();
-        onEvent({ type: 'offset', offset: partial.offset });
+        if (clock.monotonic() - toldAt >= PROGRESS_MS) tell();
+        // What came before a silence is not kept back until it ends.
+        else cancelTelling ??= clock.after(PROGRESS_MS, tell);
       }
     }
   } catch (error) {
     signal.throwIfAborted();
     throw isRbeeError(error) ? error : toNetworkError(error, answer.host, subject);
+  } finally {
+    tell();
   }
-  onEvent({ type: 'offset', offset: partial.offset });
   if (partial.offset < receiving.file.sizeBytes) {
     const reason = 'the connection broke';
     throw downloadFailed(subject, `${answer.host} sent too few bytes`, { reason, host: answer.host });

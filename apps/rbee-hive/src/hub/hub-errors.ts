@@ -98,7 +98,7 @@ function accessDenied({ status, headers }: Refusal, { endpoint, repo, hasToken }
     : `${hostOf(endpoint)} does not give hf:${repo} ${withToken}: it is private, or there is none of this name`;
   const setToken = 'set HF_TOKEN for the hive (or write the token to ~/.cache/huggingface/token on the node)';
   const suggestion = gated
-    ? `accept the licence on ${page}, then ${hasToken ? 'repeat the command; the token must be of the same user' : setToken}`
+    ? `accept the licence on ${page}, then ${hasToken ? 'repeat the command; the token (HF_TOKEN, or its file) must be of the same user' : setToken}`
     : hasToken
       ? `check the spelling on ${page}, and that the token in HF_TOKEN or its file is valid and may read this model`
       : `check the spelling on ${page}; if it is private, ${setToken}`;

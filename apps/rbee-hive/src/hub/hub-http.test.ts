@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { systemClock } from '@rbee/daemon-kit';
+import { sleep, systemClock } from '@rbee/daemon-kit';
 import { type Fault, startTestHub, type TestHub } from '@rbee/fixtures';
 import { partialPathOf } from '../transfer/partial-file.js';
 import type { FetchEvent, HubFile } from './hub.js';
@@ -262,6 +262,22 @@ describe('the hub over HTTP', () => {
       });
       await impatient.close();
       expect(await onDisk()).toEqual([partial]);
+    });
+
+    it('telling how far it came before it broke off', async () => {
+      fail({ cutAfter: 2_000_000 });
+      await expect(fetchFile().done).rejects.toMatchObject({ code: 'DOWNLOAD_FAILED' });
+      expect(events.at(-1)).toEqual({ type: 'offset', offset: (await stat(join(folder, 'hf', partial))).size });
+    });
+
+    it('telling how far it has come while nothing more comes', async () => {
+      fail({ stallAfter: 2_000_000 });
+      const stop = new AbortController();
+      const { done } = fetchFile({ signal: stop.signal });
+      const isTold = () => events.some((event) => event.type === 'offset' && event.offset === 2_000_000);
+      while (!isTold()) await sleep(systemClock, 10);
+      stop.abort(new Error('enough'));
+      await expect(done).rejects.toThrow('enough');
     });
 
     it('no longer than somebody waits, and keeps what has come', async () => {

@@ -111,6 +111,9 @@ class HubClient {
       killSoon();
     };
     signal.addEventListener('abort', abort, { once: true });
+    // It watches the time for a list itself, as long as it runs at all; that for a file is watched by whoever wants it.
+    const isLate = () => child.kill('SIGKILL');
+    const cancelLate = 'list' in job.work ? clock.after(job.silence_ms + KILL_MS, isLate) : undefined;
     this.writeLine(job);
     if (this.waiting) this.writeLine(this.waiting);
     return new Promise<string>((resolve) => {
@@ -120,6 +123,7 @@ class HubClient {
       );
     }).finally(() => {
       cancelKill();
+      cancelLate?.();
       signal.removeEventListener('abort', abort);
     });
   }

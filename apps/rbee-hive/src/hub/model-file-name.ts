@@ -1,3 +1,5 @@
+import { mayBeModel } from '../gguf/part-name.js';
+
 /** One file of a hub repository as its path tells it. */
 export interface ModelFileName {
   /** Path without extension and without the number of a part. */
@@ -12,15 +14,13 @@ export interface ModelFileName {
 const PART = /-(\d{5})-of-(\d{5})$/;
 /** A path that a reference can name: no spaces, no hidden files, and nothing that leads out of its folder. */
 const NAMEABLE = /^\w[\w.+-]*(?:\/\w[\w.+-]*)*\.gguf$/i;
-/** Projectors of vision models and importance matrices are GGUF files, but nothing that can be run. */
-const NO_MODEL = /(?:mmproj|imatrix)/i;
 /** `UD-` marks the dynamic quantizations of unsloth, which stand beside the plain ones. */
 const QUANTIZATION =
   /(?<![a-z0-9])((?:UD-)?(?:(?:I?Q\d|TQ\d)(?:_(?:[KSMLP\d]|X{1,2}[SL]|NL|R\d|K[STL]|KSS))*|B?F16|FP?(?:16|32)|(?:MX|NV)FP4(?:_MOE)?))(?![a-z0-9])/gi;
 
 /** Reads the path of a file; `undefined` for one that is no model. */
 export function readModelFileName(path: string): ModelFileName | undefined {
-  if (!NAMEABLE.test(path) || path.includes('..') || NO_MODEL.test(baseName(path))) return undefined;
+  if (!NAMEABLE.test(path) || path.includes('..') || !mayBeModel(baseName(path))) return undefined;
   const whole = path.replace(/\.gguf$/i, '');
   const [, part = '1', parts = '1'] = PART.exec(whole) ?? [];
   const stem = whole.replace(PART, '');

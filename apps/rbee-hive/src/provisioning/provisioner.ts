@@ -9,7 +9,7 @@ import {
 } from '@rbee/protocol';
 import type { ModelCatalog } from '../catalog/model-catalog.js';
 import { describeModelFile, slugOf } from '../catalog/model-file.js';
-import type { Downloads, Requested } from '../downloads/downloads.js';
+import type { Accept, Downloads, Requested } from '../downloads/downloads.js';
 import type { HubRef } from '../hub/choose-variant.js';
 import { resolveFileRef } from './file-ref.js';
 
@@ -63,16 +63,8 @@ export class Provisioner {
   }
 
   private async fetchFromHub(ref: HubRef, correlationId: string, worker: PlannedWorker | undefined) {
-    const requested = await this.options.downloads.request(ref, correlationId);
-    if (worker === undefined || 'model' in requested) return requested;
-    const { download, release } = requested;
-    try {
-      await this.options.checkWorker(download.modelRef, requested.sizeBytes, worker);
-      return requested;
-    } catch (error) {
-      release();
-      throw error;
-    }
+    const accept: Accept = async (named, sizeBytes) => worker && this.options.checkWorker(named, sizeBytes, worker);
+    return this.options.downloads.request(ref, correlationId, accept);
   }
 
   private async provideFile(ref: ModelRef & { provider: 'local' }): Promise<Model> {

@@ -1,7 +1,7 @@
 import type { Dirent } from 'node:fs';
 import { opendir, realpath } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { isLaterPart } from '../catalog/model-parts.js';
+import { mayBeModel, readPartName } from '../gguf/part-name.js';
 import { isPartialName } from '../transfer/partial-file.js';
 
 /** A file below one of the folders that were looked through. */
@@ -30,8 +30,6 @@ export interface FindLimits {
 }
 
 const LIMITS: FindLimits = { depth: 10, entries: 200_000 };
-/** Projectors of vision models and importance matrices are GGUF files, but nothing that can be run. */
-const NO_MODEL = /mmproj|imatrix/i;
 
 /**
  * Looks for model files in folders and everything below them. Symbolic links are not followed, except that a root may be
@@ -88,7 +86,7 @@ export async function findModelFiles(
   return found;
 }
 
+/** Of a split model, its first file. */
 function isModel(entry: Dirent): boolean {
-  const { name } = entry;
-  return entry.isFile() && /\.gguf$/i.test(name) && !isLaterPart(name) && !NO_MODEL.test(name);
+  return entry.isFile() && mayBeModel(entry.name) && (readPartName(entry.name)?.part ?? 1) === 1;
 }

@@ -173,7 +173,7 @@ export class PartialFile {
     await this.close();
   }
 
-  /** Closes it and keeps what is there, also after an error. */
+  /** Closes it and keeps what is there, if anything is, also after an error. */
   async suspend(): Promise<void> {
     if (!this.open) return;
     await this.guard(async () => {
@@ -181,7 +181,8 @@ export class PartialFile {
       await this.writing;
       await this.syncing;
     });
-    await this.close();
+    if (this.received === 0) await this.discard();
+    else await this.close();
   }
 
   private get path(): string {

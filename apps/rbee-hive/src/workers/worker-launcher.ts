@@ -145,6 +145,14 @@ export class WorkerLauncher {
   private startLater(spawn: Spawn, device: number, { download, release }: RequestedDownload): SpawnAnswer {
     const { pool, log } = this.options;
     const { backend } = spawn.request;
+    try {
+      // Others may have come while the hub was asked.
+      this.requireOpen();
+      this.requireRoom();
+    } catch (error) {
+      release();
+      throw error;
+    }
     const workerId = `worker-${randomUUID()}`;
     const identity = { workerId, url: '', modelRef: spawn.modelRef, backend, device, owned: true };
     const worker = new Worker(identity, createKey(), pool.context, spawn.correlationId);
@@ -224,6 +232,7 @@ export class WorkerLauncher {
     const port = await this.choosePort(spawn);
     await this.preflight.checkAgain(asked, passed);
     this.requireOpen();
+    if (waiting === undefined) this.requireRoom();
     waiting?.gone.throwIfAborted();
     const spec = {
       workerId: waiting?.id ?? `worker-${randomUUID()}`,

@@ -95,6 +95,15 @@ describe('models list', () => {
     expect(stdout).not.toContain('attic');
   });
 
+  it('does not say that there are no models when a node could not be asked', async () => {
+    queen.models.models = [];
+    queen.models.unasked = [{ node: 'localhost', reason: 'its catalog cannot be used' }];
+    expect((await run('list')).stdout).toBe('No models on the nodes that could be asked.\n');
+    const { stderr } = await run('show', 'foo');
+    expect(stderr).toContain('there is no model foo on any node that could be asked');
+    expect(stderr).toContain('unasked: localhost');
+  });
+
   it('suggests the next command when there are none', async () => {
     const { code, stdout, stderr } = await run('list', '--node', 'attic');
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'No models on attic.\n' });
@@ -213,7 +222,7 @@ describe('models pull', () => {
     expect(code).toBe(0);
     expect(stdout.split('\n')).toEqual([
       '[model-provisioner] downloading hf:org/tiny:Q4_K_M from huggingface.co: 100.0 MB',
-      `[model-provisioner] ${TINY} is on workstation now: downloaded from the hub, 668.8 MB in 12.3 s`,
+      `[model-provisioner] ${TINY} is on workstation now: downloaded from the hub, 668.8 MB`,
       '',
     ]);
     const percents = [...stderr.matchAll(/downloading (\d+) %/g)].map(([, percent]) => Number(percent));
@@ -239,7 +248,7 @@ describe('models pull', () => {
     expect(running.stderr.screen).toBe('');
     expect(running.stdout.text.split('\n')).toEqual([
       '[model-provisioner] the connection broke at 40 % (reset): attempt 2 of 6 in 100 ms',
-      `[model-provisioner] ${TINY} is on localhost now: downloaded from the hub, 668.8 MB in 1.5 s`,
+      `[model-provisioner] ${TINY} is on localhost now: downloaded from the hub, 668.8 MB`,
       '',
     ]);
     const bars = running.stderr.text.split('\r\u001b[K').filter((line) => line !== '');
@@ -252,7 +261,7 @@ describe('models pull', () => {
     [
       'node',
       { source: 'node' as const, from: 'workstation' },
-      'is on localhost now: copied from workstation, 668.8 MB in 2 s',
+      'is on localhost now: copied from workstation, 668.8 MB',
     ],
     ['catalog', { source: 'catalog' as const }, 'was on localhost already (668.8 MB)'],
   ])('says that a model came from the %s', async (_name, source, says) => {

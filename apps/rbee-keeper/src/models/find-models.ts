@@ -33,11 +33,12 @@ function isId(word: string): boolean {
 
 /** The models of one node, or of all, that are meant. Throws MODEL_NOT_FOUND with the next command when there are none. */
 export async function requireModels(queen: QueenClient, wanted: WantedModel, node?: string): Promise<NodeModel[]> {
-  const { models } = await queen.listModels(node);
+  const { models, unasked } = await queen.listModels(node);
   const found = wanted.among(models);
   if (found.length > 0) return found;
   const elsewhere = node === undefined ? [] : wanted.among((await queen.listModels()).models);
-  throw toMissingError(wanted.word, node, models, elsewhere);
+  const left = unasked.map((each) => each.node);
+  throw toMissingError(wanted.word, node, models, elsewhere, left);
 }
 
 function toMissingError(
@@ -45,6 +46,7 @@ function toMissingError(
   node: string | undefined,
   models: readonly NodeModel[],
   elsewhere: readonly NodeModel[],
+  unasked: readonly string[],
 ): RbeeError {
   const near = didYouMean(word, [...new Set(models.map(({ id }) => id))]);
   const others = elsewhere.map((model) => model.node);
@@ -54,9 +56,10 @@ function toMissingError(
       : near === undefined
         ? 'see which models there are: rbee-keeper models list'
         : `did you mean ${near}? See which models there are: rbee-keeper models list`;
-  const where = node === undefined ? 'the nodes that could be asked have no model' : `${node} has no model`;
-  return new RbeeError('MODEL_NOT_FOUND', `${where} ${word}`, {
-    details: { model: word, ...(node === undefined ? {} : { node }) },
+  const somewhere = unasked.length > 0 ? 'any node that could be asked' : 'any node';
+  const message = node === undefined ? `there is no model ${word} on ${somewhere}` : `${node} has no model ${word}`;
+  return new RbeeError('MODEL_NOT_FOUND', message, {
+    details: { model: word, ...(node === undefined ? {} : { node }), ...(unasked.length > 0 ? { unasked } : {}) },
     suggestion,
   });
 }

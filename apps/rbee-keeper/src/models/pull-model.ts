@@ -1,4 +1,4 @@
-import { formatDuration, readEvent } from '@rbee/daemon-kit/client';
+import { readEvent } from '@rbee/daemon-kit/client';
 import { type PullEvent, type PullRequest, pullEventSchema, RbeeError } from '@rbee/protocol';
 import type { CommandContext } from '../command-context.js';
 import { ProgressDisplay } from '../progress/progress-display.js';
@@ -37,11 +37,12 @@ export async function pullModel(
   }
 }
 
-function describeEnd({ model, node, source, from, duration_ms }: Extract<PullEvent, { type: 'end' }>): string {
-  const took = `${sizeText(model.size_bytes)} in ${formatDuration(duration_ms)}`;
-  if (source === 'catalog') return `${model.model_ref} was on ${node} already (${sizeText(model.size_bytes)})`;
+/** How long it took was narrated. */
+function describeEnd({ model, node, source, from }: Extract<PullEvent, { type: 'end' }>): string {
+  const size = sizeText(model.size_bytes);
+  if (source === 'catalog') return `${model.model_ref} was on ${node} already (${size})`;
   const how = source === 'node' ? `copied from ${from ?? 'another node'}` : 'downloaded from the hub';
-  return `${model.model_ref} is on ${node} now: ${how}, ${took}`;
+  return `${model.model_ref} is on ${node} now: ${how}, ${size}`;
 }
 
 function toResumableError({ model, node }: PullRequest): RbeeError {

@@ -25,7 +25,7 @@ function renderKind(model: NodeModel, others: readonly NodeModel[]): string[] {
       ['Id', model.id],
       ['Size', sizeText(model.size_bytes)],
       ['Quantization', facts?.quantization ?? model.variant],
-      ['Architecture', facts && `${facts.architecture}, ${facts.layers} layers`],
+      ['Architecture', facts && `${facts.architecture}, ${facts.layers} ${facts.layers === 1 ? 'layer' : 'layers'}`],
       ['Longest context', facts && `${facts.context_length} tokens`],
       ['Vocabulary', facts && `${facts.vocab_size} tokens`],
       ['Chat template', facts && (facts.has_chat_template ? 'yes' : 'no')],

@@ -42,6 +42,11 @@ describe('renderProgressText', () => {
       'downloading 40 % (2.0 of 5.0 MB, 5.6 MB/s, 2 s left)',
     ],
     [
+      'one that has just begun, whose speed is not known',
+      { ...download, bytes_downloaded: 0, speed_mbps: 0, eta_seconds: undefined },
+      'downloading 0 % (0.0 of 5.0 MB)',
+    ],
+    [
       'one with a limit',
       { ...download, throttled: true },
       'downloading 40 % (2.0 of 5.0 MB, 5.6 MB/s throttled, 1 min 15 s left)',

@@ -44,7 +44,7 @@ function describeDownload(event: ProgressEvent): ProgressMoment {
   const resumed = share(resumed_from, total);
   const parts = [
     total === undefined ? sizeText(done) : partText(done, total),
-    ...(speed_mbps === undefined ? [] : [`${toRate(speed_mbps)}${throttled ? ' throttled' : ''}`]),
+    ...(speed_mbps ? [`${toRate(speed_mbps)}${throttled ? ' throttled' : ''}`] : []),
     ...(eta_seconds === undefined ? [] : [`${remaining(eta_seconds)} left`]),
     ...(resumed ? [`resumed at ${toPercent(resumed)} %`] : []),
   ];

@@ -21,7 +21,8 @@ export const modelsListCommand = defineCommand({
     if (output.json) {
       output.object(answer);
     } else if (answer.models.length + answer.downloads.length === 0) {
-      output.line(node === undefined ? 'No models.' : `No models on ${node}.`);
+      const asked = answer.unasked.length > 0 ? ' on the nodes that could be asked' : '';
+      output.line(node === undefined ? `No models${asked}.` : `No models on ${node}.`);
       const where = node === undefined ? '' : ` --node ${node}`;
       output.block(`Get one with: rbee-keeper models pull hf:ORG/REPO${where}`);
     } else {

@@ -1,0 +1,23 @@
+import type { Clock, Timeouts } from '@rbee/daemon-kit';
+import type { DownloadProgress, PlannedWorker } from '@rbee/protocol';
+
+/** How a model is brought to a node, whichever way. */
+export interface SupplyContext {
+  readonly clock: Clock;
+  /** RBEE_NO_JITTER and RBEE_NO_RETRY. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  readonly timeouts: Pick<Timeouts, 'call' | 'download_stall'>;
+  /** Waits before the attempts, in milliseconds. */
+  readonly waits: readonly number[];
+  readonly correlationId: string;
+  /** What the model is for. */
+  readonly worker: PlannedWorker | undefined;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: DownloadProgress) => void;
+}
+
+/** Tells a further attempt like the hive tells its own. */
+export function retryTeller({ waits, onEvent }: Pick<SupplyContext, 'waits' | 'onEvent'>) {
+  return (attempt: number, delay_ms: number, error: unknown): void =>
+    onEvent({ stage: 'retrying', attempt, max_attempts: waits.length, delay_ms, reason: (error as Error).message });
+}
