@@ -136,6 +136,16 @@ describe('a model that is asked for', () => {
     expect((await spawn()).status).toBe(200);
   });
 
+  it('comes for as many workers as there may be', async () => {
+    const hive = await start({ config: { maxWorkers: 1 } });
+    const spawned = await Promise.allSettled([REF, `${REF}:Q4_K_M`, REF].map((model) => hive.spawn({ model })));
+    const refused = spawned.flatMap((spawn) => (spawn.status === 'rejected' ? [spawn.reason.code] : []));
+    expect(refused).toEqual(['WORKER_SPAWN_FAILED', 'WORKER_SPAWN_FAILED']);
+    const [worker] = await hive.workers();
+    await hive.startEvents(worker?.worker_id as string);
+    expect(await hive.workers()).toMatchObject([{ state: 'idle' }]);
+  });
+
   it('fails the worker that waits for it, which says why for a while', async () => {
     hub.faults.push({ on: 'resolve', status: 404 });
     const hive = await start();

@@ -184,7 +184,7 @@ async function answer(
     deadline,
     signal: abort.signal,
     acceptsEventStream: request.headers.accept?.includes('text/event-stream') ?? false,
-    upload: route.upload ? request : NO_BYTES,
+    upload: route.upload ? request.iterator({ destroyOnReturn: false }) : NO_BYTES,
     headers: request.headers,
     log: options.log.with({ correlation_id: correlationId }),
   };
@@ -196,6 +196,8 @@ async function answer(
     await run(route, handler, call, response, options);
   } finally {
     cancelTimer?.();
+    // What a handler has left of an upload would stand in the way of the next request.
+    if (route.upload) request.resume();
   }
 }
 

@@ -8,7 +8,7 @@ import { FIRST_PIECE_BYTES, nextPieceSize } from './piece-size.js';
 const PIECE_LIMIT_MS = 55_000;
 
 /** A hive, and the node that it is of. */
-export interface CopyEnd extends Target {
+interface CopyEnd extends Target {
   readonly node: string;
 }
 

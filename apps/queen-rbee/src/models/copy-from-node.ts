@@ -94,14 +94,16 @@ function mayGoOn(error: unknown): boolean {
   return isLoss(error) || (isRbeeError(error) && error.code === 'DOWNLOAD_FAILED' && error.retryable);
 }
 
-/** As often as it was asked for; the hive may have gone. */
+/** As often as it was asked for; the hive may have gone, or forgotten what was begun before it was started again. */
 async function giveBack(
   target: LiveNode,
   begun: readonly string[],
   call: { correlationId: string; timeoutMs: number },
 ): Promise<void> {
   for (const id of begun) {
-    const ended = await cancelDownload(target, id, call).catch(() => true);
+    const ended = await cancelDownload(target, id, call).catch(
+      (error: unknown) => !isRbeeError(error) || error.code !== 'NOT_FOUND',
+    );
     if (ended) return;
   }
 }

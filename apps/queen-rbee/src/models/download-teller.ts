@@ -5,6 +5,8 @@ import type { Listener } from '../worker/crowd.js';
 /** Longest sentence of a narration, in characters; what is longer would lose its end. */
 const LONGEST = 100;
 const BYTES_PER_MB = 2 ** 20;
+/** In whose name it is told: that of the part of a hive that gets models. */
+const ACTOR = 'model-provisioner';
 
 export interface DownloadTellerOptions {
   readonly clock: Clock;
@@ -44,7 +46,7 @@ export class DownloadTeller {
       case 'retrying': {
         const { attempt, max_attempts, delay_ms, reason } = event;
         const next = `: attempt ${attempt} of ${max_attempts} in ${formatDuration(delay_ms)}`;
-        this.#say(`${shorten(reason, LONGEST - next.length)}${next}`, 'warn', 'retry');
+        this.#say(`${shorten(reason, LONGEST - next.length)}${next}`, 'warn', 'download_retry');
         return;
       }
       case 'waiting':
@@ -67,8 +69,8 @@ export class DownloadTeller {
     // Not every hub says what the digest has to be.
     const check = files?.every(({ digest }) => digest != null) ? ', SHA-256 verified' : '';
     listener.narrate({
-      actor: 'queen-rbee',
-      action: 'model_download',
+      actor: ACTOR,
+      action: 'download_done',
       target: modelRef,
       human: fitting([`${what} in ${formatDuration(duration_ms)}`, speed, check]),
       duration_ms,
@@ -89,9 +91,9 @@ export class DownloadTeller {
     return this.#from === undefined ? `to ${node}` : `from ${this.#from} to ${node}`;
   }
 
-  #say(human: string, level: 'info' | 'warn' = 'info', action = 'model_download'): void {
+  #say(human: string, level: 'info' | 'warn' = 'info', action = 'download_start'): void {
     const { listener, modelRef } = this.#options;
-    listener.narrate({ actor: 'queen-rbee', action, target: modelRef, human, level });
+    listener.narrate({ actor: ACTOR, action, target: modelRef, human, level });
   }
 }
 

@@ -343,6 +343,34 @@ describe('ModelSupply', () => {
     expect([error.code, models('c').hub]).toEqual(['DISK_FULL', []]);
   });
 
+  it('asks no second source when the import was ended at the node', async () => {
+    models('a').add(MODEL, 'weights');
+    await untilKnown('a');
+    send = async ({ downloadId }, signal) => {
+      const download = models('c').downloads.get(downloadId);
+      await download?.followed;
+      download?.fail(new RbeeError('CANCELLED', 'the hive is shutting down'));
+      await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    };
+    const error = await failureOf(provide('c', new Client()));
+    expect([error.message, models('c').hub]).toEqual(['the hive is shutting down', []]);
+  });
+
+  it('leaves no import behind at a hive that was started again in the middle', async () => {
+    models('a').add(MODEL, 'weights');
+    await untilKnown('a');
+    send = async () => {
+      models('c').downloads.clear();
+      send = async () => {
+        throw new RbeeError('DISK_FULL', 'no space');
+      };
+      throw new RbeeError('WORKER_CONNECTION_LOST', 'the stream broke off');
+    };
+    expect((await failureOf(provide('c', new Client()))).code).toBe('DISK_FULL');
+    const [download] = models('c').downloads.values();
+    expect([download?.ended, download?.holders]).toEqual([true, 0]);
+  });
+
   it('ends a copy that nobody waits for any more', async () => {
     models('a').add(MODEL, 'weights');
     await untilKnown('a');

@@ -296,6 +296,8 @@ export class ModelSupply {
 function isAboutGiver(error: unknown): boolean {
   return (
     isRbeeError(error) &&
+    // Who ended it at the node that gets it would not want it from elsewhere.
+    error.details.cause !== 'CANCELLED' &&
     !/^(INSUFFICIENT_|VRAM_EXHAUSTED|DISK_FULL|CATALOG_UNAVAILABLE|CANCELLED|INVALID_API_KEY)/.test(error.code)
   );
 }

@@ -83,6 +83,7 @@ describe('a download', () => {
   it.each([
     ['breaks', { cutAfter: 10 }, 'DOWNLOAD_FAILED', true],
     ['stalls', { stallAfter: 10 }, 'DOWNLOAD_TIMEOUT', true],
+    ['hangs at its end', { hangAtEnd: true }, 'DOWNLOAD_TIMEOUT', true],
     ['is corrupt', { corruptAt: 5 }, 'CHECKSUM_MISMATCH', false],
   ])('that %s six times ends', async (_name, fault, code, keepsPartial) => {
     const stage = newStage();
@@ -159,6 +160,18 @@ describe('a download', () => {
     );
     expect(counted.at(-1)).toBe(90_000);
     expect(counted).toEqual([...counted].sort((a, b) => a - b));
+  });
+
+  it('of several parts goes on from one to the next', async () => {
+    const stage = newStage();
+    const part = (index: number) => `big-Q8_0-0000${index}-of-00003.gguf`;
+    stage.hub.add('o/big', Object.fromEntries([1, 2, 3].map((index) => [part(index), Buffer.alloc(30_000, index)])));
+    const { download } = await stage.request(hf('o/big'));
+    const following = stage.follow(download);
+    await stage.until(download.done);
+    const events = (await following).filter((event) => event.stage === 'downloading');
+    expect(events.at(-1)).toMatchObject({ bytes_downloaded: 90_000 });
+    expect(events.filter((event) => event.resumed_from !== undefined)).toEqual([]);
   });
 
   it('is verified by its size where the hub knows no digest', async () => {
@@ -276,6 +289,36 @@ describe('requests', () => {
     await download.settled;
     stage.freeBytes = MB;
     await stage.until((await stage.request(hf('o/big'))).download.done);
+  });
+
+  it('that come at the same time are not promised the same disk', async () => {
+    const looked = defer<number>();
+    let looking = 0;
+    const freeBytes = () => {
+      looking++;
+      if (looking === 2) looked.resolve(150_000);
+      return looked.promise;
+    };
+    const stage = newStage({ freeBytes });
+    stage.hub.add('o/other', { 'm-Q4_K_M.gguf': content });
+    const both = await Promise.allSettled([stage.request(q4), stage.request(hf('o/other'))]);
+    expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  });
+
+  it('are refused before they begin when the model is not acceptable', async () => {
+    const stage = newStage();
+    const accepted: [string, number][] = [];
+    const refusal = new RbeeError('INSUFFICIENT_RAM', 'no');
+    const accept = async (...model: [string, number]) => {
+      accepted.push(model);
+      throw refusal;
+    };
+    await expect(stage.downloads.request(q4, undefined, accept)).rejects.toBe(refusal);
+    expect(stage.said).toEqual([]);
+    const { download } = await stage.request(q4);
+    await expect(stage.downloads.request(q4, undefined, accept)).rejects.toBe(refusal);
+    await stage.until(download.done);
+    expect(accepted).toEqual(Array(2).fill(['hf:o/r:Q4_K_M', content.length]));
   });
 
   it.each([

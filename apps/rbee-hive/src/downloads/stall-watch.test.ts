@@ -43,3 +43,16 @@ it('is silent while it is paused and after its end', async () => {
   expect(stalls).toEqual([]);
   expect(clock.pending).toBe(0);
 });
+
+it('allows more for one sign of life, and tells how long it has waited', async () => {
+  const waited: number[] = [];
+  const clock = new ManualClock();
+  const stall = new StallWatch(clock, { firstMs: 100, stallMs: 100, onStall: (ms) => waited.push(ms) });
+  stall.allow(500);
+  await clock.advance(499);
+  stall.touch();
+  stall.allow(300);
+  await clock.advance(1000);
+  expect(waited).toEqual([300]);
+  expect(clock.pending).toBe(0);
+});

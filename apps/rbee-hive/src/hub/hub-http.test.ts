@@ -285,6 +285,7 @@ describe('the hub over HTTP', () => {
       const stop = new AbortController();
       const { done } = fetchFile({ signal: stop.signal });
       await reached;
+      while (!events.some((event) => event.type === 'offset' && event.offset > 0)) await sleep(systemClock, 10);
       stop.abort(new Error('not any more'));
       await expect(done).rejects.toThrow('not any more');
       expect(await onDisk()).toEqual([partial]);

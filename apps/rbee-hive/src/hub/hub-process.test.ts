@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { processEnvironment, Secret, systemClock } from '@rbee/daemon-kit';
+import { type Clock, processEnvironment, Secret, systemClock } from '@rbee/daemon-kit';
+import { ManualClock } from '@rbee/daemon-kit/testing';
 import { startTestHub, type TestHub } from '@rbee/fixtures';
 import { READ_TYPESCRIPT } from '../../test/hive-program.js';
 import type { FetchEvent, HubFile } from './hub.js';
@@ -26,8 +27,14 @@ const forever = new AbortController().signal;
 /** Pids of the children of this process that run one of these programs. */
 async function clientsOf(path: string): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const commands = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
-  return pids.filter((_, index) => commands[index]?.split('\0').includes(path)).map(Number);
+  const read = (pid: string, name: string) => readFile(`/proc/${pid}/${name}`, 'utf8').catch(() => '');
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const isMine = (await read(pid, 'status')).includes(`PPid:\t${process.pid}\n`);
+      return isMine && (await read(pid, 'cmdline')).split('\0').includes(path);
+    }),
+  );
+  return pids.filter((_, index) => found[index]).map(Number);
 }
 
 describe('the hub in a process of its own', () => {
@@ -47,9 +54,9 @@ describe('the hub in a process of its own', () => {
   });
 
   const start = (
-    options: { path?: string; script?: string; token?: string; variables?: Record<string, string> } = {},
+    options: { path?: string; script?: string; token?: string; variables?: Record<string, string>; clock?: Clock } = {},
   ) => {
-    const { path = CLIENT.path, script, token, variables } = options;
+    const { path = CLIENT.path, script, token, variables, clock = systemClock } = options;
     const { PATH } = processEnvironment().variables;
     return new HubProcess({
       hub: {
@@ -58,16 +65,16 @@ describe('the hub in a process of its own', () => {
         token: token ? new Secret(token) : undefined,
       },
       program: script === undefined ? { ...CLIENT, path } : { path: script },
-      clock: systemClock,
+      clock,
       silenceMs: 20_000,
       variables: { PATH, ...variables },
     });
   };
   /** A client that does something else. */
-  const scripted = async (code: string) => {
+  const scripted = async (code: string, clock?: Clock) => {
     const script = join(folder, 'client.mjs');
     await writeFile(script, code);
-    return start({ script });
+    return start({ script, ...(clock && { clock }) });
   };
   const fetchFrom = (hub: HubProcess, options: { signal?: AbortSignal; bytesPerSecond?: number } = {}) => {
     const events: FetchEvent[] = [];
@@ -141,8 +148,11 @@ describe('the hub in a process of its own', () => {
   it('ends at once when nobody wants it any more, and keeps what has come', async () => {
     const reached = server.pauseAt('x.gguf', 1_000_000);
     const stop = new AbortController();
-    const { done } = fetchFrom(start(), { signal: stop.signal });
+    const { done, events } = fetchFrom(start(), { signal: stop.signal });
     await reached;
+    while (!events.some((event) => event.type === 'offset' && event.offset > 0)) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
     const begun = performance.now();
     stop.abort(new Error('not any more'));
     await expect(done).rejects.toThrow('not any more');
@@ -187,6 +197,20 @@ describe('the hub in a process of its own', () => {
     `);
     await expect(hub.listFiles(REPO, forever)).resolves.toEqual([]);
     expect(await clientsOf(join(folder, 'client.mjs'))).toEqual([]);
+  });
+
+  it('does not wait for ever for a list', async () => {
+    const clock = new ManualClock();
+    const hub = await scripted(`process.on('SIGTERM', () => undefined); process.stdin.resume();`, clock);
+    const failed = expect(hub.listFiles(REPO, forever)).rejects.toMatchObject({
+      code: 'DOWNLOAD_FAILED',
+      retryable: true,
+      message: expect.stringContaining('was ended by SIGKILL'),
+    });
+    while (clock.pending === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    await clock.advance(30_000);
+    await failed;
+    expect(clock.pending).toBe(0);
   });
 
   it('does nothing when nobody wants it from the beginning', async () => {

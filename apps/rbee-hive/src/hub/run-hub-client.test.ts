@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,6 +72,7 @@ describe('a hub client', () => {
     const reached = server.pauseAt('x.gguf', 1_000_000);
     order(job());
     await reached;
+    for (let text = ''; !/"offset":[1-9]/.test(text); text += stdout.read() ?? '') await once(stdout, 'readable');
     end();
     await ended;
     expect(await readdir(folder)).toEqual([expect.stringMatching(/\.partial$/)]);

@@ -56,6 +56,17 @@ afterEach(async () => {
 });
 
 describe('files without a row', () => {
+  it('get none where no reference could name them, and are told', async () => {
+    const long = `${'long'.repeat(50)}/${'folder'.repeat(30)}/${'n'.repeat(200)}.gguf`;
+    for (const name of ['modèle.gguf', 'two\nlines.gguf', 'red\u001b[31m.gguf', long]) await put(models(name), tiny());
+    await put(models('plain name.gguf'), tiny());
+    const { added, refused } = await scan();
+    expect(refs(added)).toEqual(['file:///models/plain name.gguf']);
+    expect(refused.map(({ reason }) => reason)).toEqual(
+      Array(4).fill(expect.stringContaining('no reference can name')),
+    );
+  });
+
   it('get one: as a model of the hub in its folder, else by their path', async () => {
     await put(models('hf/org/repo/Q4_K_M/tiny.gguf'), tiny());
     await put(models('hf/org/repo/sub--tiny/tiny.gguf'), tiny(8));

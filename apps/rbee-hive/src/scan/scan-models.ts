@@ -1,7 +1,7 @@
 import { realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '@rbee/daemon-kit';
-import { isRbeeError, type Model, type ModelRef, type ScanResult } from '@rbee/protocol';
+import { isRbeeError, type Model, type ModelRef, parseModelRef, type ScanResult } from '@rbee/protocol';
 import { healModel } from '../catalog/heal-model.js';
 import { HUB_FOLDER, hubRefOf } from '../catalog/hub-models.js';
 import type { ModelCatalog } from '../catalog/model-catalog.js';
@@ -76,6 +76,11 @@ async function addFile(
   // Of a split model that is fetched or was begun, the first file may be complete already.
   if (hubRef && (isFetched(hubRef) || found.partials.some((partial) => dirname(partial.path) === folder))) return;
   const isFree = hubRef !== undefined && !(await hasVariant(catalog, hubRef));
+  if (!isFree && parseModelRef(`file://${file.path}`) === undefined) {
+    const reason = 'no reference can name it: its path is too long, or has other characters than references have';
+    result.refused.push({ name: file.name, reason });
+    return;
+  }
   const columns = await describeModelFile(file.path, { digests: isFree ? 'all' : 'small', signal });
   const identity = isFree
     ? { provider: hubRef.provider, reference: hubRef.reference, variant: hubRef.variant ?? null }

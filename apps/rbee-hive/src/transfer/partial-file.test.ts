@@ -138,6 +138,11 @@ describe('PartialFile', () => {
     await longer.suspend();
   });
 
+  it('leaves nothing when nothing has come', async () => {
+    await (await PartialFile.open(target, expected)).suspend();
+    expect(files()).toEqual([]);
+  });
+
   it('deletes the partial files of other versions, and nothing else', async () => {
     mkdirSync(folder, { recursive: true });
     const stays = [
@@ -149,7 +154,9 @@ describe('PartialFile', () => {
     for (const name of [...stays, 'model.gguf.0123456789abcdef.partial', 'model.gguf.unverified.partial']) {
       writeFileSync(join(folder, name), 'x');
     }
-    await (await PartialFile.open(target, expected)).suspend();
+    const file = await PartialFile.open(target, expected);
+    await file.write(content.subarray(0, 1));
+    await file.suspend();
     const mine = `model.gguf.${expected.digest.slice(0, 16)}.partial`;
     expect(files()).toEqual([...stays, mine].sort());
     expect(files().filter(isPartialName)).toEqual([mine, 'other.gguf.0123456789abcdef.partial'].sort());

@@ -157,7 +157,7 @@ export class WorkerLauncher {
     const identity = { workerId, url: '', modelRef: spawn.modelRef, backend, device, owned: true };
     const worker = new Worker(identity, createKey(), pool.context, spawn.correlationId);
     pool.add(worker, undefined);
-    worker.say('model_download', `waiting for ${spawn.modelRef}`);
+    worker.say('worker_dispatch', `waiting for ${spawn.modelRef}`);
     this.launchWhenThere(spawn, worker, download)
       .catch((error: unknown) => {
         const reason = toRbeeError(error);

@@ -18,6 +18,8 @@ export interface ScriptedFault {
   readonly ignoreRange?: boolean;
   /** Sends so many bytes more than the file has. */
   readonly extraBytes?: number;
+  /** Never ends when everything has come. */
+  readonly hangAtEnd?: boolean;
   readonly error?: RbeeError;
   /** Called after so many bytes, which are on disk by then. */
   readonly meanwhile?: { readonly after: number; readonly call: () => void };
@@ -84,6 +86,7 @@ export class ScriptedHub implements Hub {
       }
       await this.send(partial, this.bytesFor(repo, file.path, fault), fault, { signal, onEvent });
       onEvent({ type: 'verifying' });
+      if (fault.hangAtEnd) await this.stall(signal);
       await partial.commit();
     } catch (error) {
       await partial?.suspend();
