@@ -20,7 +20,7 @@ describe('a client that reads slowly', () => {
       }
       stream.send({ type: 'end', tokens_out: TOKENS, decode_time_ms: 1, stop_reason: 'EOS' });
     };
-    const queen = await TestQueen.start({ hivePort: hive.port, timeouts: { stall: 200 } });
+    const queen = await TestQueen.start({ hivePort: hive.port, timeouts: { stall: 1_000 } });
     try {
       const headers = { Accept: 'text/event-stream' };
       const client = request(`${queen.url}/v2/tasks`, { method: 'POST', headers });
@@ -29,7 +29,7 @@ describe('a client that reads slowly', () => {
       // Nothing is read until the worker is stuck, longer than a stall may last.
       for (let before = -1; before !== sent; ) {
         before = sent;
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        await new Promise((resolve) => setTimeout(resolve, 1_200));
       }
       expect(sent).toBeGreaterThan(0);
       expect(sent).toBeLessThan(TOKENS);
