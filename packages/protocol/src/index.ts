@@ -1,5 +1,6 @@
 export * from './download.js';
 export * from './error-catalogue.js';
+export * from './error-envelope.js';
 export * from './error-event.js';
 export * from './field.js';
 export * from './hive.js';

@@ -1,16 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { ERROR_CATALOGUE, type ErrorCode, factsOf } from './error-catalogue.js';
+import { errorEnvelopeSchema, fromErrorEnvelope } from './error-envelope.js';
 import { fromErrorEvent, toErrorEvent } from './error-event.js';
 import { errorEventSchema } from './inference.js';
-import {
-  errorEnvelopeSchema,
-  fromErrorEnvelope,
-  isRbeeError,
-  RbeeError,
-  toErrorEnvelope,
-  toRbeeError,
-} from './rbee-error.js';
+import { isRbeeError, RbeeError, toErrorEnvelope, toRbeeError } from './rbee-error.js';
 
 const anyError = fc
   .record({

@@ -1,5 +1,5 @@
-import { z } from 'zod';
 import { type ErrorCode, factsOf, toErrorCode } from './error-catalogue.js';
+import type { ErrorEnvelope } from './error-envelope.js';
 
 export interface RbeeErrorOptions {
   /** Facts for programs and for the error block of the terminal; JSON values only, no secrets, no local paths. */
@@ -51,19 +51,6 @@ export function toRbeeError(value: unknown): RbeeError {
   });
 }
 
-const errorBody = z.object({
-  code: z.string(),
-  message: z.string(),
-  details: z.record(z.string(), z.unknown()).nullish(),
-  retryable: z.boolean().nullish(),
-  correlation_id: z.string().nullish(),
-  aliases: z.array(z.string()).nullish(),
-});
-
-/** Body of every answer that is not 2xx. */
-export const errorEnvelopeSchema = z.object({ error: errorBody });
-export type ErrorEnvelope = z.infer<typeof errorEnvelopeSchema>;
-
 /** The envelope that reports an error; the suggestion travels in the details. */
 export function toErrorEnvelope(error: RbeeError, correlationId: string): ErrorEnvelope {
   const aliases = factsOf(error.code).aliases;
@@ -77,12 +64,6 @@ export function toErrorEnvelope(error: RbeeError, correlationId: string): ErrorE
       ...(aliases ? { aliases: [...aliases] } : {}),
     },
   };
-}
-
-/** The error that a peer's envelope reports, or `undefined` when the body is no envelope with a known code. */
-export function fromErrorEnvelope(body: unknown): RbeeError | undefined {
-  const parsed = errorEnvelopeSchema.safeParse(body);
-  return parsed.success ? fromErrorBody(parsed.data.error) : undefined;
 }
 
 /** The error in an envelope's `error` field or in an `error` event; `undefined` when the code is unknown. */
