@@ -10,10 +10,11 @@ import type { HiveCall, LiveNode } from '../node/live-node.js';
 export async function followDownload(
   node: LiveNode,
   downloadId: string,
-  { timeouts, ...call }: HiveCall & { readonly timeouts: Pick<Timeouts, 'call' | 'download_stall'> },
+  { timeouts, ...call }: HiveCall & { readonly timeouts: Pick<Timeouts, 'call' | 'keep_alive'> },
   onEvent: (event: DownloadProgress) => void,
 ): Promise<void> {
-  const limits = { timeoutMs: timeouts.call, silenceMs: timeouts.download_stall };
+  // A hive that lives shows it at each `keep_alive`, whatever becomes of the download.
+  const limits = { timeoutMs: timeouts.call, silenceMs: 3 * timeouts.keep_alive };
   const options = { ...call, ...limits, query: { id: downloadId } };
   const follow = async () => {
     const { messages } = await callStream(node.link.hive, hiveRoutes.downloadProgress, options);

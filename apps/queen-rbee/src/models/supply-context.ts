@@ -6,7 +6,7 @@ export interface SupplyContext {
   readonly clock: Clock;
   /** RBEE_NO_JITTER and RBEE_NO_RETRY. */
   readonly variables: Readonly<Record<string, string | undefined>>;
-  readonly timeouts: Pick<Timeouts, 'call' | 'download_stall'>;
+  readonly timeouts: Pick<Timeouts, 'call' | 'download_stall' | 'keep_alive'>;
   /** Waits before the attempts, in milliseconds. */
   readonly waits: readonly number[];
   readonly correlationId: string;
