@@ -176,6 +176,7 @@ const app = serve(
     cancel: async (call) => {
       jobs.get(call.params.request_id)?.abort(new RbeeError('CANCELLED', 'the job was cancelled'));
     },
+    canary: async () => ({ outcome: 'passed' as const, ms: 1 }),
     shutdown: async () => {
       setImmediate(() => process.exit(0));
       return { message: 'shutting down', draining: true };

@@ -46,6 +46,10 @@ export function workerHandlers(parts: WorkerParts): Handlers<typeof workerRoutes
       await withTimeout(clock, limit, jobs.cancel(id, reason), late);
     },
 
+    async canary() {
+      throw new RbeeError('NOT_FOUND', 'not built yet');
+    },
+
     async shutdown(call) {
       const { only_if_idle_ms: idleMs } = call.body;
       const idleFor = clock.now() - (jobs.lastEndedAt ?? Number.NEGATIVE_INFINITY);

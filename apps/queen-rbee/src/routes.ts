@@ -72,6 +72,26 @@ export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
       }
     },
 
+    async listTasks() {
+      throw notBuilt();
+    },
+
+    async showTask() {
+      throw notBuilt();
+    },
+
+    async taskEvents() {
+      throw notBuilt();
+    },
+
+    async spawnWorker() {
+      throw notBuilt();
+    },
+
+    async pinWorker() {
+      throw notBuilt();
+    },
+
     cancelTask: (call) => running.cancel(call.params.job_id),
 
     async listWorkers(call) {
@@ -138,6 +158,10 @@ export function queenHandlers(parts: RouteParts): Handlers<typeof queenRoutes> {
 
     releaseLease: async (call) => ({ ending: leases.release(call.params.lease_id, 'released by the client') }),
   };
+}
+
+function notBuilt(): RbeeError {
+  return new RbeeError('NOT_FOUND', 'not built yet');
 }
 
 /** The task's own limit counts; a header can make it shorter, never longer. */

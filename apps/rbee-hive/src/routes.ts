@@ -64,6 +64,10 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
       pool.onHeartbeat(body);
       return { message: 'ok' };
     },
+    pinWorker: async () => {
+      throw new RbeeError('NOT_FOUND', 'not built yet');
+    },
+
     shutdownWorker: async ({ params, log }) => {
       const worker = pool.get(params.worker_id);
       const stopped = worker.failed ? Promise.resolve() : worker.stop('requested');

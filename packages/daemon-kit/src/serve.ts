@@ -29,6 +29,8 @@ export interface Call<R extends Route = Route> {
   readonly query: QueryOf<R>;
   readonly body: BodyOf<R>;
   readonly correlationId: string;
+  /** Whose call it is, as far as fairness between callers goes: the address that it came from. */
+  readonly client: string;
   /** When the caller's patience ends, milliseconds since the epoch. */
   readonly deadline: number | undefined;
   /** Aborted with CANCELLED when the client is gone, with REQUEST_TIMEOUT when the deadline has passed. */
@@ -181,6 +183,7 @@ async function answer(
     query: (route.query ? parseInput(route.query, request.query, 'the query') : undefined) as Call['query'],
     body: (route.body ? parseInput(route.body, request.body ?? {}, 'the request') : undefined) as Call['body'],
     correlationId,
+    client: request.socket.remoteAddress?.replace(/^::ffff:/, '') ?? 'unknown',
     deadline,
     signal: abort.signal,
     acceptsEventStream: request.headers.accept?.includes('text/event-stream') ?? false,

@@ -39,6 +39,13 @@ const DEFAULTS_MS = {
   inference: 300_000,
   owner_lost: 120_000,
   slot_wait: 300_000,
+  batch_ageing: 30_000,
+  canary: 60_000,
+  canary_answer: 20_000,
+  restart_wait: 1_000,
+  task_kept: 600_000,
+  client_returns: 60_000,
+  reader_stall: 60_000,
 } as const;
 
 export type TimeoutName = keyof typeof DEFAULTS_MS;

@@ -19,6 +19,7 @@ import { modelRefSchema } from './model-ref.js';
 import { defineRoutes } from './route.js';
 import {
   heartbeatSchema,
+  pinRequestSchema,
   readyCallbackSchema,
   spawnAnswerSchema,
   spawnRequestSchema,
@@ -88,6 +89,13 @@ export const hiveRoutes = defineRoutes({
     slow: true,
     params: workerParams,
     answer: { kind: 'sse', events: workerStartEventSchema },
+  },
+  pinWorker: {
+    method: 'POST',
+    path: '/v1/workers/{worker_id}/pin',
+    params: workerParams,
+    body: pinRequestSchema,
+    answer: { kind: 'json', schema: workerSchema },
   },
   shutdownWorker: {
     method: 'POST',

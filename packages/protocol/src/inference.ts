@@ -59,13 +59,22 @@ export const samplingFields = {
   cache_prompt: withDefault(z.boolean(), true),
 };
 
-/** Where a lost generation goes on: the tokens of the prompt, those already delivered, and the next event index. */
+/**
+ * Where a lost generation goes on: the tokens of the prompt, those already delivered, and the next event index. Greedy output
+ * goes on as it would have. A sampled one goes on with `seedOfResumed` of its seed and the number of delivered tokens, so that the
+ * same loss always gives the same text.
+ */
 export const resumeSchema = z.object({
   prompt_ids: z.array(z.number().int().min(0)).min(1),
   ids: z.array(z.number().int().min(0)),
   next_i: z.number().int().min(0),
 });
 export type Resume = z.output<typeof resumeSchema>;
+
+/** Seed of the random numbers behind `delivered` tokens: (seed + 2,654,435,769 × delivered) mod 2^32; the seed itself for 0. */
+export function seedOfResumed(seed: number, delivered: number): number {
+  return (seed + Math.imul(0x9e3779b9, delivered)) >>> 0;
+}
 
 /** Body of `POST /v1/inference` of a worker. */
 export const inferenceRequestSchema = acceptAliases(
@@ -78,6 +87,8 @@ export const inferenceRequestSchema = acceptAliases(
       temperature: withDefault(z.number().min(0).max(2), 1),
       ...samplingFields,
       stream: withDefault(z.boolean(), true),
+      /** `started` then tells the token ids of the prompt, with which the job can go on elsewhere. */
+      resumable: withDefault(z.boolean(), false),
       resume: optional(resumeSchema),
     }),
     requireOneInput,
@@ -94,6 +105,8 @@ export const startedEventSchema = z.object({
   job_id: z.string(),
   model: z.string(),
   started_at: z.string(),
+  /** Only where the request was `resumable`; the queen keeps them to itself. */
+  prompt_ids: optional(z.array(z.number().int())),
 });
 
 export const tokenEventSchema = z.object({

@@ -30,10 +30,13 @@ import {
   leaseEventSchema,
   leaseReleaseSchema,
   queenHealthSchema,
+  queenSpawnEventSchema,
+  queenSpawnSchema,
   workerReadinessSchema,
 } from './queen.js';
 import { defineRoutes } from './route.js';
-import { taskEventSchema, taskRequestSchema } from './task.js';
+import { TASK_STATES, taskDetailSchema, taskEventSchema, taskRequestSchema, taskSummarySchema } from './task.js';
+import { workerSchema } from './worker.js';
 
 /** Everything that the queen answers. */
 export const queenRoutes = defineRoutes({
@@ -50,6 +53,26 @@ export const queenRoutes = defineRoutes({
     slow: true,
     body: taskRequestSchema,
     answer: { kind: 'sse', events: taskEventSchema, json: generationResultSchema },
+  },
+  listTasks: {
+    method: 'GET',
+    path: '/v2/tasks',
+    query: z.object({ state: optional(z.enum(TASK_STATES)) }),
+    answer: { kind: 'json', schema: z.object({ tasks: z.array(taskSummarySchema) }) },
+  },
+  showTask: {
+    method: 'GET',
+    path: '/v2/tasks/{job_id}',
+    params: z.object({ job_id: jobIdSchema }),
+    answer: { kind: 'json', schema: taskDetailSchema },
+  },
+  /** The events of a task from its beginning, or behind the one that `Last-Event-ID` names. */
+  taskEvents: {
+    method: 'GET',
+    path: '/v2/tasks/{job_id}/events',
+    slow: true,
+    params: z.object({ job_id: jobIdSchema }),
+    answer: { kind: 'sse', events: taskEventSchema },
   },
   cancelTask: {
     method: 'DELETE',
@@ -78,6 +101,20 @@ export const queenRoutes = defineRoutes({
     path: '/v2/workers/shutdown',
     body: z.object({ worker_id: workerIdSchema }),
     answer: { kind: 'json', schema: z.object({ success: z.literal(true), message: z.string() }) },
+  },
+  spawnWorker: {
+    method: 'POST',
+    path: '/v2/workers/spawn',
+    aliases: [{ path: '/v1/workers/spawn' }],
+    slow: true,
+    body: queenSpawnSchema,
+    answer: { kind: 'sse', events: queenSpawnEventSchema },
+  },
+  pinWorker: {
+    method: 'POST',
+    path: '/v2/workers/pin',
+    body: z.object({ worker_id: workerIdSchema, pinned: z.boolean() }),
+    answer: { kind: 'json', schema: workerSchema },
   },
   addNode: {
     method: 'POST',

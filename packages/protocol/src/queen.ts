@@ -1,7 +1,9 @@
 import { z } from 'zod';
-import { optional } from './field.js';
-import { backendSchema, deviceSchema } from './identifiers.js';
-import { workerStateSchema } from './worker.js';
+import { acceptAliases, optional } from './field.js';
+import { backendSchema, deviceSchema, nodeNameSchema } from './identifiers.js';
+import { errorEventSchema } from './inference.js';
+import { narrationSchema } from './narration.js';
+import { progressEventSchema, spawnFields, workerStateSchema } from './worker.js';
 
 export const queenHealthSchema = z.object({
   status: z.literal('ok'),
@@ -26,6 +28,7 @@ export const globalWorkerSchema = z.object({
   models_loaded: z.array(z.string()),
   rbee_hive_url: z.string(),
   last_heartbeat_unix: optional(z.number()),
+  pinned: optional(z.boolean()),
 });
 export type GlobalWorker = z.output<typeof globalWorkerSchema>;
 
@@ -50,3 +53,26 @@ export type LeaseEvent = z.output<typeof leaseEventSchema>;
 
 /** Answer to the end of a lease; `ending` when the queen shuts down because nothing is left to do. */
 export const leaseReleaseSchema = z.object({ ending: z.boolean() });
+
+/** Body of `POST /v2/workers/spawn`: a worker that is started ahead of any task. Without `node` the queen chooses one. */
+export const queenSpawnSchema = acceptAliases(
+  { model_ref: 'model' },
+  z.object({ node: optional(nodeNameSchema), ...spawnFields }),
+);
+export type QueenSpawn = z.output<typeof queenSpawnSchema>;
+
+/** How the start of a worker goes on, as the queen tells it. */
+export const queenSpawnEventSchema = z.discriminatedUnion('type', [
+  narrationSchema,
+  progressEventSchema,
+  z.object({
+    type: z.literal('end'),
+    worker_id: z.string(),
+    node: z.string(),
+    url: z.string(),
+    state: workerStateSchema,
+    pinned: z.boolean(),
+  }),
+  errorEventSchema,
+]);
+export type QueenSpawnEvent = z.output<typeof queenSpawnEventSchema>;

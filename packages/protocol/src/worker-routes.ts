@@ -3,6 +3,7 @@ import { jobIdSchema } from './identifiers.js';
 import { generationResultSchema, inferenceEventSchema, inferenceRequestSchema } from './inference.js';
 import { defineRoutes } from './route.js';
 import {
+  canarySchema,
   loadProgressSchema,
   readyStatusSchema,
   workerHealthSchema,
@@ -45,6 +46,8 @@ export const workerRoutes = defineRoutes({
     params: z.object({ request_id: jobIdSchema }),
     answer: { kind: 'empty' },
   },
+  /** Makes the engine evaluate one token without touching any cache, and without counting as a job. */
+  canary: { method: 'POST', path: '/v1/admin/canary', answer: { kind: 'json', schema: canarySchema } },
   shutdown: {
     method: 'POST',
     path: '/v1/admin/shutdown',

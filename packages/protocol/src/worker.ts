@@ -51,6 +51,14 @@ export const workerSchema = z.object({
   failed_health_checks: z.number().int(),
   /** False for a worker that reported itself without having been started by this hive. */
   owned: withDefault(z.boolean(), true),
+  /** Stays loaded: it does not end when idle, makes no room for others, and is started again when it is lost. */
+  pinned: optional(z.boolean()),
+  /** SHA-256 of its model, where it is known: equal digests mean equal tokens. */
+  model_digest: optional(z.string()),
+  /** Memory that ending it would free, as measured or estimated. */
+  memory_bytes: optional(z.number()),
+  /** When its last job ended. */
+  last_job_ended_at: optional(z.string()),
 });
 export type Worker = z.output<typeof workerSchema>;
 
@@ -61,18 +69,19 @@ export const workerDetailSchema = workerSchema.extend({
 });
 export type WorkerDetail = z.output<typeof workerDetailSchema>;
 
-export const spawnRequestSchema = acceptAliases(
-  { model_ref: 'model' },
-  z.object({
-    model: modelRefSchema,
-    backend: backendSchema,
-    /** Left out: 0, or for cuda and vulkan the device with most free memory. */
-    device: optional(deviceSchema),
-    slots_total: optional(z.number().int().min(1).max(256)),
-    /** Context of one slot in tokens; left out: the worker's default for the model. */
-    context_size: optional(z.number().int().min(8)),
-  }),
-);
+/** What a worker that is started gets. */
+export const spawnFields = {
+  model: modelRefSchema,
+  backend: backendSchema,
+  /** Left out: 0, or for cuda and vulkan the device with most free memory. */
+  device: optional(deviceSchema),
+  slots_total: optional(z.number().int().min(1).max(256)),
+  /** Context of one slot in tokens; left out: the worker's default for the model. */
+  context_size: optional(z.number().int().min(8)),
+  pinned: withDefault(z.boolean(), false),
+};
+
+export const spawnRequestSchema = acceptAliases({ model_ref: 'model' }, z.object(spawnFields));
 export type SpawnRequest = z.output<typeof spawnRequestSchema>;
 
 /** Answer once the worker's process has called back (200), or while its model is being fetched (202, `provisioning`). */
@@ -175,7 +184,15 @@ export const workerHealthSchema = z.object({
   uptime_seconds: z.number(),
   /** Compute threads that decode this model fastest on this machine, as measured while loading. */
   threads: optional(z.number().int()),
+  /** For how long the engine has been at the step that it is in; absent while it has nothing to do. */
+  step_ms: optional(z.number()),
 });
+
+/** Answer to a canary: the engine has evaluated one token in this time, or had no free slot to do it in. */
+export const canarySchema = z.object({ outcome: z.enum(['passed', 'busy']), ms: z.number() });
+export type Canary = z.output<typeof canarySchema>;
+
+export const pinRequestSchema = z.object({ pinned: z.boolean() });
 
 /** Events of `GET /v1/loading/progress`: they are sent without a name and have a `stage` instead of a `type`. */
 export const loadProgressSchema = z.discriminatedUnion('stage', [

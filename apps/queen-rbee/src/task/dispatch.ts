@@ -139,6 +139,9 @@ function toInference({ id, request }: Task): BodyInputOf<typeof workerRoutes.inf
     backend: _backend,
     device: _device,
     timeout_seconds: _limit,
+    priority: _priority,
+    on_disconnect: _onDisconnect,
+    resume: _resume,
     ...inference
   } = request;
   return { ...inference, job_id: id, stream: true };

@@ -195,6 +195,9 @@ export class ScriptedHive {
         this.setState(worker_id, 'idle');
         stream.send({ type: 'end', worker_id, state: 'idle' });
       },
+      pinWorker: async () => {
+        throw new RbeeError('NOT_FOUND', 'not built yet');
+      },
       shutdownWorker: async (call) => {
         const { worker } = this.#get(call.params.worker_id);
         worker.state = 'draining';

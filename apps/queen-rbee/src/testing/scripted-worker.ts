@@ -85,6 +85,7 @@ export class ScriptedWorker {
       },
       infer: (call: Call<typeof workerRoutes.infer>, stream: EventStream<InferenceEvent>) => this.#infer(call, stream),
       cancel: (call: Call<typeof workerRoutes.cancel>) => this.#cancel(call.params.request_id),
+      canary: async () => ({ outcome: 'passed' as const, ms: 1 }),
       shutdown: async () => new Reply({ message: 'shutting down', draining: true }, 202),
     };
     const app = serve(workerRoutes, handlers as Parameters<typeof serve<typeof workerRoutes>>[1], {

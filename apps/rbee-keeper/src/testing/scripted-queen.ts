@@ -77,6 +77,21 @@ export class ScriptedQueen {
           this.canceled.push(params.job_id);
           if (this.mute) await new Promise((resolve) => signal.addEventListener('abort', resolve));
         },
+        listTasks: async () => {
+          throw new RbeeError('NOT_FOUND', 'not built yet');
+        },
+        showTask: async () => {
+          throw new RbeeError('NOT_FOUND', 'not built yet');
+        },
+        taskEvents: async () => {
+          throw new RbeeError('NOT_FOUND', 'not built yet');
+        },
+        spawnWorker: async () => {
+          throw new RbeeError('NOT_FOUND', 'not built yet');
+        },
+        pinWorker: async () => {
+          throw new RbeeError('NOT_FOUND', 'not built yet');
+        },
         listWorkers: async () => ({ workers: this.workers }),
         workersHealth: async ({ query }) => {
           if (query.node === 'attic')
