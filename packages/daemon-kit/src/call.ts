@@ -38,6 +38,8 @@ export interface CallOptions<R extends Route> {
   readonly timeoutMs?: number | undefined;
   /** Longest time without a byte on an open stream, comments included; left out: any. */
   readonly silenceMs?: number | undefined;
+  /** The last event that the caller has of a stream, which then goes on behind it. */
+  readonly lastEventId?: string | undefined;
 }
 
 /** The events of a stream as they stand on the wire. */
@@ -245,6 +247,7 @@ function toHeaders<R extends Route>(target: Target, options: CallOptions<R>, acc
     ...(options.upload === undefined ? {} : { 'Content-Type': 'application/octet-stream' }),
     ...(target.key ? { Authorization: `Bearer ${target.key.reveal()}` } : {}),
     ...(options.correlationId ? { 'X-Correlation-Id': options.correlationId } : {}),
+    ...(options.lastEventId === undefined ? {} : { 'Last-Event-ID': options.lastEventId }),
     ...(options.deadline !== undefined && options.deadline <= MAX_DATE_MS
       ? { 'X-Request-Deadline': new Date(options.deadline).toISOString() }
       : {}),

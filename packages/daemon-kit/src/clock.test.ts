@@ -1,4 +1,4 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { orAborted, sleep, systemClock, withTimeout } from './clock.js';
 import { ManualClock } from './testing/manual-clock.js';
 
@@ -41,6 +41,27 @@ describe("the machine's clock", () => {
     await sleep(systemClock, 5);
     for (const end of cancel) end();
     expect(ran).toBe(false);
+  });
+
+  it('reads first what came while the process was stopped', async () => {
+    const order: string[] = [];
+    const now = performance.now.bind(performance);
+    const spy = jest.spyOn(performance, 'now');
+    try {
+      const late = new Promise<void>((resolve) =>
+        systemClock.after(5, () => {
+          order.push('deadline');
+          resolve();
+        }),
+      );
+      // As after a SIGSTOP of ten seconds: the answer lies in the socket, and the timer has run out long ago.
+      spy.mockImplementation(() => now() + 10_000);
+      setTimeout(() => setImmediate(() => order.push('answer')), 5);
+      await late;
+    } finally {
+      spy.mockRestore();
+    }
+    expect(order).toEqual(['answer', 'deadline']);
   });
 
   it('counts milliseconds', () => {

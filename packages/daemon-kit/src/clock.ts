@@ -13,20 +13,29 @@ export interface Clock {
 /** A longer timer of Node.js overflows and fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** A timer that fires later than this shows that the process was stopped, or its event loop blocked, in the meantime. */
+const STOPPED_MS = 1_000;
+
 /**
  * The machine's own clock. A single delay keeps the process alive, because somebody waits for what follows; a
- * periodic task alone does not.
+ * periodic task alone does not. A delay that ran out while the process was stopped gets up to a second more: what it waits
+ * for may have come long ago and only has to be read.
  */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(delayMs, task) {
+    const end = performance.now() + delayMs;
     let timer: NodeJS.Timeout;
+    const fire = () => {
+      if (performance.now() - end > STOPPED_MS) timer = setTimeout(task, Math.min(delayMs, STOPPED_MS));
+      else task();
+    };
     const arm = (remainingMs: number) => {
       timer =
         remainingMs > MAX_TIMER_MS
           ? setTimeout(() => arm(remainingMs - MAX_TIMER_MS), MAX_TIMER_MS)
-          : setTimeout(task, remainingMs);
+          : setTimeout(fire, remainingMs);
     };
     arm(delayMs);
     return () => clearTimeout(timer);

@@ -43,6 +43,7 @@ const DEFAULTS_MS = {
   canary: 60_000,
   canary_answer: 20_000,
   restart_wait: 1_000,
+  stale_busy: 300_000,
   task_kept: 600_000,
   client_returns: 60_000,
   reader_stall: 60_000,

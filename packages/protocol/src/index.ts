@@ -21,4 +21,5 @@ export * from './sse.js';
 export * from './task.js';
 export * from './version.js';
 export * from './worker.js';
+export * from './worker-report.js';
 export * from './worker-routes.js';

@@ -37,6 +37,15 @@ import {
 import { defineRoutes } from './route.js';
 import { TASK_STATES, taskDetailSchema, taskEventSchema, taskRequestSchema, taskSummarySchema } from './task.js';
 import { workerSchema } from './worker.js';
+import {
+  workerChangeSchema,
+  workerReadyReportSchema,
+  workerReportAnswerSchema,
+  workerReportSchema,
+} from './worker-report.js';
+
+const workerParams = z.object({ worker_id: workerIdSchema });
+const reportAnswer = { kind: 'json', schema: workerReportAnswerSchema } as const;
 
 /** Everything that the queen answers. */
 export const queenRoutes = defineRoutes({
@@ -115,6 +124,44 @@ export const queenRoutes = defineRoutes({
     path: '/v2/workers/pin',
     body: z.object({ worker_id: workerIdSchema, pinned: z.boolean() }),
     answer: { kind: 'json', schema: workerSchema },
+  },
+  /** The reports of a hive that was told where its queen is; the queen follows the hives that it knows by itself. */
+  registerWorker: {
+    method: 'POST',
+    path: '/v2/workers/register',
+    aliases: [{ path: '/v1/workers/register' }],
+    body: workerReportSchema,
+    answer: { ...reportAnswer, status: [201, 200] },
+  },
+  reportReady: {
+    method: 'POST',
+    path: '/v2/workers/ready',
+    aliases: [{ path: '/v1/orchestrator/worker-ready' }],
+    body: workerReadyReportSchema,
+    answer: reportAnswer,
+  },
+  changeWorker: {
+    method: 'PATCH',
+    path: '/v2/workers/{worker_id}',
+    aliases: [{ path: '/v1/workers/{worker_id}' }],
+    params: workerParams,
+    body: workerChangeSchema,
+    answer: reportAnswer,
+  },
+  forgetWorker: {
+    method: 'DELETE',
+    path: '/v2/workers/{worker_id}',
+    aliases: [{ path: '/v1/workers/{worker_id}' }],
+    params: workerParams,
+    answer: { kind: 'empty' },
+  },
+  beatWorker: {
+    method: 'POST',
+    path: '/v2/workers/{worker_id}/heartbeat',
+    aliases: [{ path: '/v1/workers/{worker_id}/heartbeat' }],
+    params: workerParams,
+    body: workerChangeSchema,
+    answer: reportAnswer,
   },
   addNode: {
     method: 'POST',
