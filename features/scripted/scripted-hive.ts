@@ -7,7 +7,9 @@ import { runCli } from '../../apps/rbee-hive/src/cli.js';
 import { THIS_INSTALLATION } from '../../apps/rbee-hive/src/installation.js';
 
 const [script = '{}', ...args] = process.argv.slice(2);
-const path = new URL('scripted-worker.ts', import.meta.url).pathname;
+// A machine without the worker's program, where the script says so.
+const program = JSON.parse(script).noProgram === true ? 'not-installed.ts' : 'scripted-worker.ts';
+const path = new URL(program, import.meta.url).pathname;
 const workerProgram = {
   path,
   nodeArguments: ['--import', import.meta.resolve('tsx')],

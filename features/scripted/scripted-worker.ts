@@ -32,6 +32,10 @@ export interface Script {
   crashAtWord?: number;
   /** The process ends with this message before it binds its port. */
   failAtStart?: string;
+  /** The process never binds its port. */
+  silent?: boolean;
+  /** Neither a shutdown request nor SIGTERM has an effect. */
+  stubborn?: boolean;
 }
 
 const { values } = parseArgs({
@@ -56,6 +60,12 @@ if (script.failAtStart) {
   console.error(script.failAtStart);
   process.exit(1);
 }
+
+process.on('SIGTERM', () => {
+  if (script.stubborn) console.error('SIGTERM is ignored');
+  else process.exit(0);
+});
+if (script.silent) await new Promise(() => setInterval(() => undefined, 60_000));
 
 const clock = systemClock;
 const key = values['api-key-file'] ? readSecretFile(values['api-key-file']) : undefined;
@@ -108,7 +118,11 @@ async function generate(request: InferenceRequest, jobId: string, send: (event: 
   const count = Math.min(words.length, request.max_tokens ?? words.length);
   for (let i = 0; i < count; i++) {
     if (script.pauseAtWord === i) await pause(signal);
-    if (script.crashAtWord === i) process.kill(process.pid, 'SIGKILL');
+    if (script.crashAtWord === i) {
+      // The words before are on their way by then.
+      await new Promise((resolve) => setImmediate(resolve));
+      process.kill(process.pid, 'SIGKILL');
+    }
     if (script.trickleMs) await sleep(clock, script.trickleMs, signal);
     signal.throwIfAborted();
     send({ type: 'token', t: words[i] ?? '', i, ids: [i] });
@@ -177,7 +191,8 @@ const app = serve(
       jobs.get(call.params.request_id)?.abort(new RbeeError('CANCELLED', 'the job was cancelled'));
     },
     canary: async () => ({ outcome: 'passed' as const, ms: 1 }),
-    shutdown: async () => {
+    shutdown: async (call) => {
+      if (script.stubborn) await sleep(clock, Number.POSITIVE_INFINITY, call.signal);
       setImmediate(() => process.exit(0));
       return { message: 'shutting down', draining: true };
     },
@@ -186,7 +201,6 @@ const app = serve(
 );
 
 const { url } = await listen('llm-worker-rbee', app, { host: values.host, port: Number(values.port) });
-process.on('SIGTERM', () => process.exit(0));
 
 const hive = values['callback-url']
   ? { transport: httpTransport({ name: 'rbee-hive', url: values['callback-url'] }), clock, key }

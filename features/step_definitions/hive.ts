@@ -59,8 +59,8 @@ When('I ask the hive for a worker:', async function (this: RbeeWorld, body: stri
   await spawn(this, JSON.parse(body) as object);
 });
 
-When("I post to the hive's {word}:", async function (this: RbeeWorld, path: string, body: string) {
-  const response = await this.askHive(path, { method: 'POST', body: this.fill(body) });
+When(/^I post to the hive's (.+):$/, async function (this: RbeeWorld, path: string, body: string) {
+  const response = await this.askHive(this.fill(path), { method: 'POST', body: this.fill(body) });
   this.notes.set('answer', { status: response.status, body: await response.json() });
 });
 
@@ -73,8 +73,8 @@ Then(/^GET (\S+) of the hive answers exactly (.+)$/, async function (this: RbeeW
   assert.equal(await (await this.askHive(path)).text(), body);
 });
 
-Then(/^GET (\S+) of the hive answers at least:$/, async function (this: RbeeWorld, path: string, expected: string) {
-  const response = await this.askHive(path);
+Then(/^GET (.+) of the hive answers at least:$/, async function (this: RbeeWorld, path: string, expected: string) {
+  const response = await this.askHive(this.fill(path));
   assert.equal(response.status, 200);
   assertHas(await response.json(), JSON.parse(expected), path);
 });

@@ -25,6 +25,7 @@ When('the workers go on when the progress shows layer {int}', async function (th
 });
 
 When('the worker stands still', function (this: RbeeWorld) {
+  this.notes.set('stood still at', Date.now());
   signalWorkers(this, 'SIGSTOP');
 });
 

@@ -180,6 +180,12 @@ export class SshNode {
     server.kill('SIGCONT');
   }
 
+  /** The server and what serves its connections; empty while it does not run. */
+  get serverPids(): number[] {
+    const pid = this.#server?.child.pid;
+    return pid === undefined ? [] : [pid, ...findDescendants(pid)];
+  }
+
   /** Undoes what a scenario did to the connection, so that a queen can end what it started there. */
   async makeReachable(): Promise<void> {
     if (this.#server) this.thaw();

@@ -31,12 +31,18 @@ export interface WorkerAppOptions {
 
 /** A hive that has not heard of a failed load finds it by polling: every 2 s. */
 const FAILURE_SHOWN_MS = 5000;
+/** What is left when the time for draining has passed: the engine's last step, freeing, the last answers. */
+const LAST_MS = 1000;
+/** For callers that don't read their answer to the end, and a hive that doesn't answer the last report. */
+const LAST_WORDS_MS = 500;
+/** A prompt of the largest body that a queen takes, and its tokens when a lost answer goes on. */
+const BODY_LIMIT = 12 * 1024 * 1024;
 const MB = 1024 * 1024;
 
 /**
  * The worker: binds its server, tells its hive, loads the model, serves jobs until it is asked to stop.
  *
- * Ends with 0 after a stop, with 1 when the model can't be loaded or a shutdown takes too long.
+ * Ends with 0 after a stop, with 1 when the model can't be loaded, the engine fails for good, or a shutdown takes too long.
  */
 export class WorkerApp implements Running {
   readonly ended: Promise<number>;
@@ -51,6 +57,7 @@ export class WorkerApp implements Running {
   #loading: Promise<void> = Promise.resolve();
   #engine: Engine | undefined;
   #stopping: Promise<void> | undefined;
+  #failed = false;
   #end!: (exitCode: number) => void;
 
   /** Starts a worker; resolves when its server is bound. Throws CONFIG_INVALID when the port can't be had. */
@@ -89,6 +96,23 @@ export class WorkerApp implements Running {
     return this.#stopping;
   }
 
+  /**
+   * Ends what still runs, without any more waiting for it. Resolves to whether the engine has come to rest: a process whose engine is
+   * in the middle of a step can't exit, it would wait for the end of that step.
+   */
+  async abandon(): Promise<boolean> {
+    const { clock } = this.#options.environment;
+    const reason = new RbeeError('CANCELLED', 'the worker was ended before the answer was complete');
+    this.#loadAbort.abort(reason);
+    this.#jobs.cancelAll(reason);
+    let cancelLimit: () => void = () => undefined;
+    const late = new Promise<boolean>((resolve) => {
+      cancelLimit = clock.after(LAST_WORDS_MS, () => resolve(false));
+    });
+    const rest = this.#loading.then(() => this.#engine?.idle()).then(() => true);
+    return await Promise.race([rest, late]).finally(cancelLimit);
+  }
+
   async #bind(): Promise<void> {
     const { settings, log, environment } = this.#options;
     const { clock } = environment;
@@ -113,7 +137,9 @@ export class WorkerApp implements Running {
       timeouts,
     };
     const handlers = workerHandlers({ ...parts, shutDown: (reason) => void this.stop(reason) });
-    const app = serve(workerRoutes, handlers, { clock, log, key, keepAliveMs: timeouts.keep_alive });
+    const app = serve(workerRoutes, handlers, {
+      ...{ clock, log, key, keepAliveMs: timeouts.keep_alive, bodyLimit: BODY_LIMIT },
+    });
     this.#listening = await listen('llm-worker-rbee', app, { host, port });
     if (!key) log.info({ host }, 'authentication is off: no key was given');
     this.#narrate({
@@ -175,12 +201,13 @@ export class WorkerApp implements Running {
       });
       this.#engine = engine;
       this.status.loaded(engine);
+      void engine.broken.then((error) => this.#giveUp(error, 'inference-backend'));
       const ms = Math.round(clock.monotonic() - start);
       const facts = `${engine.layers} layers, ${engine.slotsTotal} slots of ${engine.contextSize} tokens`;
       const human = `loaded ${modelRef} in ${ms} ms: ${facts}`;
       this.#narrate({ actor: 'model-loader', action: 'model_loaded', target: modelRef, human, duration_ms: ms });
     } catch (error) {
-      if (!this.#loadAbort.signal.aborted) return await this.#giveUp(toRbeeError(error));
+      if (!this.#loadAbort.signal.aborted) return await this.#giveUp(toRbeeError(error), 'model-loader');
       const { code, message } = toRbeeError(this.#loadAbort.signal.reason);
       return this.#feed.set({ stage: 'error', code, message });
     }
@@ -188,16 +215,18 @@ export class WorkerApp implements Running {
     await this.#link?.call();
   }
 
-  /** Tells everybody that there will be no model, and ends. */
-  async #giveUp(error: RbeeError): Promise<void> {
+  /** Tells everybody that there is no working model, and ends. */
+  async #giveUp(error: RbeeError, actor: 'model-loader' | 'inference-backend'): Promise<void> {
     const { log, settings, environment } = this.#options;
-    log.error({ error }, error.message);
+    log.error({ error }, `the worker can't go on and ends: ${error.message}`);
+    this.#failed = true;
     this.status.failed(error);
+    this.#jobs.cancelAll(error);
     this.#feed.set({ stage: 'error', code: error.code, message: error.message });
     const target = settings.modelRef;
     const kind = error.code.toLowerCase();
     this.#narrate({
-      actor: 'model-loader',
+      actor,
       action: 'error',
       target,
       human: error.message,
@@ -206,15 +235,24 @@ export class WorkerApp implements Running {
     });
     await this.#link?.call();
     const leave = (): void => {
-      this.#stopping ??= this.#release().then(() => this.#end(1));
+      this.#stopping ??= this.#leave();
     };
     if (this.#link && !this.#link.acknowledged) environment.clock.after(FAILURE_SHOWN_MS, leave);
     else leave();
   }
 
+  /** Ends after a failure; what the failure leaves stuck is not waited for. */
+  async #leave(): Promise<void> {
+    const cancelDeadline = this.#options.environment.clock.after(LAST_MS, () => this.#end(1));
+    await this.#jobs.idle();
+    await this.#release();
+    cancelDeadline();
+    this.#end(1);
+  }
+
   async #shutDown(reason: string): Promise<void> {
     const { settings, environment, log } = this.#options;
-    const { drain, kill } = settings.timeouts;
+    const { drain } = settings.timeouts;
     const { clock } = environment;
     const { workerId } = settings;
     this.#narrate({
@@ -225,8 +263,8 @@ export class WorkerApp implements Running {
     });
     this.status.drain();
     this.#loadAbort.abort(new RbeeError('WORKER_DRAINING', 'the worker is shutting down'));
-    const cancelDeadline = clock.after(drain + kill, () => {
-      log.error({ deadline_ms: drain + kill }, 'the shutdown took too long');
+    const cancelDeadline = clock.after(drain + LAST_MS, () => {
+      log.error({ deadline_ms: drain + LAST_MS }, 'the shutdown took too long: ending without freeing anything');
       this.#end(1);
     });
     const cancelDrain = clock.after(drain, () => {
@@ -243,13 +281,18 @@ export class WorkerApp implements Running {
       human: `worker ${workerId} has ended`,
     });
     cancelDeadline();
-    this.#end(0);
+    this.#end(this.#failed ? 1 : 0);
   }
 
+  /** Frees everything. What can't be freed goes with the process. */
   async #release(): Promise<void> {
-    const { backend } = this.#options.settings;
-    await this.#engine?.dispose();
-    if (this.#engine) {
+    const { settings, log } = this.#options;
+    const { backend } = settings;
+    const freed = this.#engine?.dispose().then(
+      () => true,
+      (error: unknown) => log.error({ error }, 'the memory of the model could not be freed'),
+    );
+    if (freed && (await freed) === true) {
       this.#narrate({
         actor: 'device-manager',
         action: 'memory_freed',
@@ -257,7 +300,6 @@ export class WorkerApp implements Running {
         human: 'freed the memory of the model',
       });
     }
-    await this.#listening.close();
-    await this.#link?.close();
+    await Promise.all([this.#listening.close(LAST_WORDS_MS), this.#link?.close(LAST_WORDS_MS)]);
   }
 }

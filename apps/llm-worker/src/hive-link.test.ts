@@ -47,7 +47,7 @@ describe('HiveLink', () => {
       await clock.advance(30_000);
       await hive.until(({ heartbeats }) => heartbeats.length === 2);
       expect(hive.callbacks).toHaveLength(1);
-      await link.close();
+      await link.close(1000);
       expect(hive.heartbeats).toHaveLength(3);
       expect(clock.pending).toBe(0);
     }));
@@ -59,7 +59,7 @@ describe('HiveLink', () => {
       for (free.slots = 3; free.slots > 0; free.slots--) link.notify();
       await hive.until(({ heartbeats }) => heartbeats.at(-1)?.slots_available === 0);
       expect(hive.heartbeats.length).toBeLessThanOrEqual(2);
-      await link.close();
+      await link.close(1000);
     }));
 
   it('tells of jobs a moment later, so that one that is over by then costs one report', () =>
@@ -72,7 +72,7 @@ describe('HiveLink', () => {
       await clock.advance(1);
       await hive.until(({ heartbeats }) => heartbeats.length === 1);
       link.notifySoon();
-      await link.close();
+      await link.close(1000);
       expect(hive.heartbeats).toHaveLength(2);
       expect(clock.pending).toBe(0);
     }));
@@ -84,11 +84,11 @@ describe('HiveLink', () => {
       hive.forget();
       link.notify();
       await hive.until(({ callbacks }) => callbacks.length === 2);
-      await link.close();
+      await link.close(1000);
       expect(hive.heartbeats).toHaveLength(2);
     }));
 
-  it('tries again after 2, 4, 8 s while there is no hive', async () => {
+  it('tries again after a growing time while there is no hive', async () => {
     const hive = await startFakeHive(systemClock);
     const { port } = new URL(hive.url);
     await hive.close();
@@ -100,7 +100,7 @@ describe('HiveLink', () => {
     expect(later.callbacks).toHaveLength(0);
     await clock.advance(1);
     await later.until(({ callbacks }) => callbacks.length === 1);
-    await link.close();
+    await link.close(1000);
     await later.close();
     expect(clock.pending).toBe(0);
   });

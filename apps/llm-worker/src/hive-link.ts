@@ -26,6 +26,8 @@ export interface HiveLinkOptions {
 }
 
 const FIRST_RETRY_MS = 2000;
+/** A new hive in the place of a lost one hears of this worker no later than this. */
+const LAST_RETRY_MS = 5000;
 /** A change of the slots is told this much later: a report must not compete with the first token of the job that it is about. */
 const SETTLE_MS = 20;
 
@@ -82,14 +84,17 @@ export class HiveLink {
     });
   }
 
-  /** Tells the last state, if the hive can be reached, and stops. */
-  async close(): Promise<void> {
+  /** Tells the last state, if the hive can be reached and answers within `limitMs`, and stops. */
+  async close(limitMs: number): Promise<void> {
+    const { clock } = this.#options;
     this.#stopBeat();
     this.notify();
     this.#closed = true;
     this.#cancelSettle?.();
     this.#cancelRetry?.();
+    const cancelLimit = clock.after(limitMs, () => this.#target.transport.close());
     await this.#sending;
+    cancelLimit();
     this.#cancelRetry?.();
     this.#target.transport.close();
   }
@@ -131,6 +136,6 @@ export class HiveLink {
     if (this.#closed) return;
     this.#cancelRetry?.();
     this.#cancelRetry = this.#options.clock.after(this.#retryMs, () => this.notify());
-    this.#retryMs = Math.min(this.#retryMs * 2, this.#options.timeouts.heartbeat);
+    this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
   }
 }

@@ -67,7 +67,7 @@ describe('infer, with a reader that is behind', () => {
     const call: Partial<InferCall> = { body, signal: abort.signal, correlationId: 'c-1', log: silentLogger };
     const parts = { workerId: 'worker-1', modelRef: 'builtin:honeycomb', status, jobs: new Jobs(systemClock) };
     const reader = new SlowReader();
-    const rest = { clock: systemClock, log: silentLogger, timeouts: { inference: 60_000 } };
+    const rest = { clock: systemClock, log: silentLogger, timeouts: { inference: 60_000, reader_stall: 60_000 } };
     const done = infer({ ...parts, ...rest }, call as InferCall, reader as unknown as EventStream<InferenceEvent>);
     return { reader, abort, done, parts };
   }

@@ -9,13 +9,20 @@ import {
   Reply,
   type Timeouts,
 } from '@rbee/daemon-kit';
-import { type GenerationResult, type InferenceEvent, RbeeError, toRbeeError, type workerRoutes } from '@rbee/protocol';
+import {
+  type GenerationResult,
+  type InferenceEvent,
+  RbeeError,
+  seedOfResumed,
+  toRbeeError,
+  type workerRoutes,
+} from '@rbee/protocol';
 import type { Engine, Job, Lease } from './engine/engine.js';
 import type { GenerationEnd, GenerationFigures } from './engine/generation.js';
 import type { Emit } from './engine/output-window.js';
-import { HeldFrames } from './held-frames.js';
 import { narrateEnd, narrateFailure, narratePrompt, narrateStart } from './job-narration.js';
 import type { Jobs, RunningJob } from './jobs.js';
+import { Reader } from './reader.js';
 import { toTokenFrame } from './token-frame.js';
 import type { WorkerStatus } from './worker-status.js';
 
@@ -28,12 +35,11 @@ export interface InferenceParts {
   readonly jobs: Jobs;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly timeouts: Pick<Timeouts, 'inference'>;
+  readonly timeouts: Pick<Timeouts, 'inference' | 'reader_stall'>;
 }
 
 /** Everything about one accepted request. */
 interface Accepted {
-  readonly id: string;
   readonly job: Job;
   readonly lease: Lease;
   readonly running: RunningJob;
@@ -47,42 +53,46 @@ export async function infer(
   call: InferCall,
   stream: EventStream<InferenceEvent>,
 ): Promise<Reply<GenerationResult> | undefined> {
-  const accepted = accept(parts, call);
-  const disconnect = connectCancels(parts, call, accepted.running);
+  parts.status.requireEngine();
+  const running = parts.jobs.begin(call.body.job_id ?? randomUUID());
+  const disconnect = connectCancels(parts, call, running);
   try {
-    return call.body.stream ? await answerStream(parts, call, accepted, stream) : await answerOnce(call, accepted);
+    const accepted = await accept(parts, call, running);
+    try {
+      return call.body.stream ? await answerStream(parts, call, accepted, stream) : await answerOnce(call, accepted);
+    } finally {
+      await release(parts, call, accepted);
+    }
   } finally {
     disconnect();
-    await release(parts, call, accepted);
+    // Of no effect on a job that had a slot.
+    running.withdraw();
   }
 }
 
-/** Checks the request and takes its slot, all in one go, so that no other request can come between. */
-function accept({ status, jobs }: InferenceParts, { body }: InferCall): Accepted {
-  const engine = status.requireEngine();
-  const id = body.job_id ?? randomUUID();
-  jobs.checkFree(id);
+/** Turns the request into tokens and takes a slot for it. Tokens take time: what was true before may have changed by then. */
+async function accept({ status }: InferenceParts, { body }: InferCall, running: RunningJob): Promise<Accepted> {
   const { prompt, messages, template, max_tokens: maxTokens, cache_prompt: cachePrompt, resume } = body;
-  const job = engine.prepare({ prompt, messages, template }, { maxTokens, cachePrompt, resume });
+  const limits = { maxTokens, cachePrompt, resume };
+  const engine = status.requireEngine();
+  if (engine.slotsFree === 0) throw toBusyError(engine);
+  const job = await engine.prepare({ prompt, messages, template }, limits, running.signal);
+  running.signal.throwIfAborted();
+  status.requireEngine();
   const lease = engine.take(job);
   if (!lease) throw toBusyError(engine);
-  const running = jobs.begin(id);
   status.slotsChanged();
-  return { id, job, lease, running };
+  return { job, lease, running };
 }
 
 /** A slot that can't be made usable again stays out of service; its job ends all the same. */
-async function release(
-  { status }: InferenceParts,
-  { log }: InferCall,
-  { id, lease, running }: Accepted,
-): Promise<void> {
+async function release({ status }: InferenceParts, { log }: InferCall, { lease, running }: Accepted): Promise<void> {
   try {
     await lease.release();
   } finally {
     running.end();
     status.slotsChanged();
-    log.info({ job_id: id, slots_available: status.slotsAvailable }, 'the job has left its slot');
+    log.info({ job_id: running.id, slots_available: status.slotsAvailable }, 'the job has left its slot');
   }
 }
 
@@ -125,47 +135,43 @@ async function answerStream(
   accepted: Accepted,
   stream: EventStream<InferenceEvent>,
 ): Promise<undefined> {
-  const { id, job, lease, running } = accepted;
-  const { clock, modelRef, status } = parts;
-  const { resume } = call.body;
-  const frames = new HeldFrames((text) => stream.sendFrame(text));
-  const send = (event: InferenceEvent) => {
-    frames.flush();
-    stream.send(event);
-  };
-  const narrate = toNarrator(parts, call, id, send);
+  const { job, lease, running } = accepted;
+  const { clock, modelRef, status, timeouts } = parts;
+  const { resume, resumable } = call.body;
+  const { id } = running;
+  const reader = new Reader({ stream, job: running, clock, stallMs: timeouts.reader_stall });
+  const narrate = toNarrator(parts, call, id, (event) => reader.send(event));
   stream.open({ 'X-Request-Id': id });
   if (!resume) {
-    send({ type: 'started', job_id: id, model: modelRef, started_at: new Date(clock.now()).toISOString() });
+    const started_at = new Date(clock.now()).toISOString();
+    const prompt_ids = resumable ? job.tokens.slice(0, job.promptTokens) : undefined;
+    reader.send({ type: 'started', job_id: id, model: modelRef, started_at, prompt_ids });
   }
   narrateStart(narrate, { id, job, lease, slots: status.slotsTotal });
   let index = resume?.next_i ?? 0;
-  const emit: Emit = (text, ids) => {
-    frames.push(toTokenFrame(text, index++, ids));
-    if (!frames.behind) return undefined;
-    return stream.drained(running.signal).then(() => frames.drained());
-  };
+  const emit: Emit = (text, ids) => reader.push(toTokenFrame(text, index++, ids));
   const { figures, end } = lease.generate({ ...toOptions(call), signal: running.signal, emit });
   const stopMetrics = clock.every(METRICS_MS, () => {
-    if (frames.behind || running.signal.aborted) return;
-    if (figures.tokensOut === 0) narratePrompt(narrate, { id, figures });
-    send(toMetrics(id, figures, job, status.vramBytes));
+    if (reader.behind || running.signal.aborted) return;
+    if (figures.promptLeft > 0) narratePrompt(narrate, { id, figures });
+    reader.send(toMetrics(id, figures, job, status.vramBytes));
   });
   try {
     const result = await end;
     stopMetrics();
     narrateEnd(narrate, { id, result });
-    send({ type: 'end', ...toFields(result) });
+    reader.send({ type: 'end', ...toFields(result) });
   } catch (error) {
     stopMetrics();
     narrateFailure(narrate, { id, error: toRbeeError(error), tokensOut: figures.tokensOut });
     // The error event is written by whoever catches it.
-    frames.flush();
+    reader.flush();
     throw error;
   }
 }
 
-async function answerOnce(call: InferCall, { id, lease, running }: Accepted): Promise<Reply<GenerationResult>> {
+async function answerOnce(call: InferCall, { lease, running }: Accepted): Promise<Reply<GenerationResult>> {
+  const { id } = running;
   let text = '';
   const emit: Emit = (piece) => {
     text += piece;
@@ -191,6 +197,7 @@ function toNarrator(
 }
 
 function toOptions({ body }: InferCall) {
+  const { seed, resume } = body;
   return {
     stop: body.stop,
     sampling: {
@@ -199,7 +206,7 @@ function toOptions({ body }: InferCall) {
       topK: body.top_k,
       minP: body.min_p,
       repetitionPenalty: body.repetition_penalty,
-      seed: body.seed,
+      seed: seed === undefined || !resume ? seed : seedOfResumed(seed, resume.ids.length),
     },
   };
 }

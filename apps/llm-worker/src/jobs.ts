@@ -1,13 +1,16 @@
 import type { Clock } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
 
-/** One job from the moment it has its slot until the slot is free again. */
+/** One job from the moment it has arrived until its slot is free again. */
 export interface RunningJob {
+  readonly id: string;
   /** Aborted by a cancel of any kind, with the reason as an RbeeError. */
   readonly signal: AbortSignal;
   cancel(reason: RbeeError): void;
   /** The slot is free. */
   end(): void;
+  /** The job was refused before it had a slot: it counts as if it had never been. */
+  withdraw(): void;
 }
 
 interface Entry {
@@ -51,14 +54,19 @@ export class Jobs {
     const ended = new Promise<void>((done) => {
       resolve = done;
     });
+    const leave = (): void => {
+      if (this.#entries.get(id)?.job === job) this.#entries.delete(id);
+      resolve();
+    };
     const job: RunningJob = {
+      id,
       signal: abort.signal,
       cancel: (reason) => abort.abort(reason),
       end: () => {
-        this.#entries.delete(id);
         this.#lastEndedAt = this.#clock.now();
-        resolve();
+        leave();
       },
+      withdraw: leave,
     };
     this.#entries.set(id, { job, ended });
     return job;

@@ -50,11 +50,26 @@ async function run(environment: Environment, flags: SettingFlags): Promise<numbe
     const app = await WorkerApp.start({ environment, settings, log, output, pid: process.pid, threadPoolSize });
     const { clock } = environment;
     const { drain, kill } = settings.timeouts;
-    return await runUntilEnded(app, { signals: process, clock, deadlineMs: drain + kill, log });
+    const running = runUntilEnded(app, { signals: process, clock, deadlineMs: drain + kill, log });
+    const exitCode = await Promise.race([running, untilCrash(log)]);
+    if (await app.abandon()) return exitCode;
+    log.error({ exit_code: exitCode }, 'the engine does not come back from its step: this process kills itself');
+    process.kill(process.pid, 'SIGKILL');
+    return exitCode;
   } catch (error) {
     environment.stderr.write(describe(toRbeeError(error), error));
     return 1;
   }
+}
+
+/** Resolves to the exit code when something is thrown that nobody catches. The process can't be relied on after that. */
+function untilCrash(log: Logger): Promise<number> {
+  return new Promise((resolve) => {
+    process.on('uncaughtException', (error) => {
+      log.error({ error }, `the worker has failed and ends: ${error instanceof Error ? error.message : String(error)}`);
+      resolve(1);
+    });
+  });
 }
 
 /** Narration is for the hive that reads this process's output; on a terminal the log says the same. */

@@ -6,7 +6,7 @@ import type { LoadFeed } from './load-feed.js';
 export interface WorkerParts extends InferenceParts {
   readonly feed: LoadFeed;
   readonly startedAt: number;
-  readonly timeouts: Pick<Timeouts, 'inference' | 'cancel_ack'>;
+  readonly timeouts: Pick<Timeouts, 'inference' | 'reader_stall' | 'cancel_ack' | 'canary_answer'>;
   /** Begins the shutdown. */
   readonly shutDown: (reason: string) => void;
 }
@@ -21,6 +21,7 @@ export function workerHandlers(parts: WorkerParts): Handlers<typeof workerRoutes
         vram_bytes: status.vramBytes,
         uptime_seconds: Math.floor((clock.monotonic() - parts.startedAt) / 1000),
         threads: status.threads,
+        step_ms: status.stepMs === undefined ? undefined : Math.round(status.stepMs),
       };
     },
 
@@ -47,7 +48,14 @@ export function workerHandlers(parts: WorkerParts): Handlers<typeof workerRoutes
     },
 
     async canary() {
-      throw new RbeeError('NOT_FOUND', 'not built yet');
+      const engine = status.requireEngine();
+      const { canary_answer: limit } = parts.timeouts;
+      const late = (): RbeeError =>
+        new RbeeError('INFERENCE_TIMEOUT', `the engine did not evaluate a single token within ${limit} ms`);
+      const start = clock.monotonic();
+      const passed = await withTimeout(clock, limit, engine.probe(), late);
+      const ms = Math.round((clock.monotonic() - start) * 100) / 100;
+      return { outcome: passed ? ('passed' as const) : ('busy' as const), ms };
     },
 
     async shutdown(call) {

@@ -53,6 +53,11 @@ export class WorkerStatus {
     return this.#engine?.threads;
   }
 
+  /** For how long the engine has been at its current step, in milliseconds. */
+  get stepMs(): number | undefined {
+    return this.#engine?.stepMs;
+  }
+
   /** The engine, for a job. Throws WORKER_NOT_READY or WORKER_DRAINING. */
   requireEngine(): Engine {
     if (this.#phase === 'serving' && this.#engine) return this.#engine;

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import {
   type Clock,
   createNarrator,
@@ -10,10 +10,11 @@ import {
   readSecretFile,
   serve,
 } from '@rbee/daemon-kit';
-import { queenRoutes, RbeeError, type Worker } from '@rbee/protocol';
+import { queenRoutes, RbeeError } from '@rbee/protocol';
 import type { QueenSettings } from './config.js';
 import type { RunCopy } from './copy/copy-job.js';
 import { filesSender } from './copy/send-files.js';
+import { TaskJournal } from './journal/task-journal.js';
 import { Leases } from './lease/leases.js';
 import type { HiveCommand } from './link/hive-process.js';
 import { LocalLink } from './link/local-link.js';
@@ -21,10 +22,13 @@ import { ModelSupply } from './models/model-supply.js';
 import { LiveNode } from './node/live-node.js';
 import { Nodes } from './node/nodes.js';
 import { openRegisteredNodes } from './node/registered-nodes.js';
+import { lookAtNodes } from './placement/look-at-nodes.js';
+import { TaskQueue } from './queue/task-queue.js';
+import { watchStale } from './reported/watch-stale.js';
+import { WorkerReports } from './reported/worker-reports.js';
 import { queenHandlers } from './routes.js';
-import { RunningTasks } from './task/running-tasks.js';
 import { TaskRunner } from './task/task-runner.js';
-import { WorkerSlots } from './worker/worker-slots.js';
+import { Tasks } from './task/tasks.js';
 import { WorkerStarter } from './worker/worker-starter.js';
 import { WorkerStarts } from './worker/worker-starts.js';
 
@@ -64,29 +68,40 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
   const hiveKey = settings.hiveTokenFile === undefined ? undefined : readSecretFile(settings.hiveTokenFile);
   const { hivePort } = settings;
   const link = new LocalLink({ clock, log, timeouts, hivePort, hiveKey, hiveCommand: toHiveCommand(parts) });
-  const onChange = () => slots.settle();
+  const onChange = () => queue.settle();
   const local = new LiveNode({ link, log, timeouts, variables, onChange });
   const nodes = new Nodes(local, log);
   const registered = await openRegisteredNodes({ ...parts, nodes, onChange });
-  const slots = new WorkerSlots({
-    clock,
-    queueLength: settings.queueLength,
-    capacityOf: (id) => toCapacity(nodes.findByWorker(id)?.worker(id)),
-  });
   const send = filesSender({ settings, registry: registered.routes.registry, run: parts.runCopy });
   const supply = new ModelSupply({ clock, log, timeouts, variables, nodes, send });
   const starter = new WorkerStarter({ clock, log, timeouts, supply, signal: shutdown.signal });
-  const starts = new WorkerStarts(starter, settings.queueLength);
-  const runner = new TaskRunner({ clock, timeouts, variables, nodes, slots, starts });
-  const running = new RunningTasks(() => leases.reconsider());
+  const starts = new WorkerStarts(starter);
+  const queue = new TaskQueue({
+    clock,
+    queueLength: settings.queueLength,
+    ageingMs: timeouts.batch_ageing,
+    look: (usage) => lookAtNodes({ nodes, starts }, usage),
+    hasWorker: (id) => nodes.findByWorker(id) !== undefined,
+  });
+  const runner = new TaskRunner({ clock, timeouts, variables, nodes, queue, starts });
+  const journal = await TaskJournal.open({ file: join(dirname(settings.database), 'tasks.db'), clock, log });
+  const tasks = new Tasks({ clock, log, timeouts, nodes, runner, journal, onIdle: () => leases.reconsider() });
   const leases = new Leases({
     clock,
     log,
     ephemeral,
     keepAliveMs: settings.keepAlive,
     startGraceMs: settings.startGrace,
-    tasksRunning: () => running.size,
+    tasksRunning: () => tasks.size,
     onUnused: () => end('the last client has gone'),
+  });
+  const reports = new WorkerReports(clock, {
+    nodeOf: (id) => nodes.findByWorker(id)?.name,
+    note: (id, change) => nodes.findByWorker(id)?.noteWorker(id, change) ?? false,
+  });
+  const staleWatch = watchStale({
+    ...{ clock, log, timeouts, nodes, reports },
+    jobsOf: (id) => queue.usage(id).inFlight,
   });
   const handlers = queenHandlers({
     ...registered.routes,
@@ -97,15 +112,19 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
     ephemeral,
     nodes,
     supply,
-    running,
-    runner,
+    tasks,
     leases,
+    reports,
+    starts,
+    usage: (id) => queue.usage(id),
+    keepAliveMs: settings.keepAlive,
   });
   const app = serve(queenRoutes, handlers, { clock, log, key, bodyLimit: settings.bodyBytes });
 
   const releasers = new Releasers(log);
   const narrate = createNarrator({ service: 'queen-rbee', clock, log, deliver: () => undefined });
   releasers.add('node registry', () => registered.close());
+  releasers.add('stale watch', () => staleWatch.close());
   releasers.add('connections', () => allSettled(nodes.all().map((node) => node.link.close())));
   releasers.add('hives', () => allSettled(nodes.all().map((node) => node.stopHive(narrate))));
   releasers.add('nodes', () => nodes.close());
@@ -115,15 +134,20 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
     shutdown.abort(new RbeeError('CANCELLED', 'the queen is shutting down'));
     return starts.settled();
   });
-  releasers.add('tasks', () => running.close());
+  releasers.add('journal', () => journal.close());
+  releasers.add('tasks', () => tasks.close());
 
   let listening: Awaited<ReturnType<typeof listen>>;
   try {
+    tasks.recover();
     listening = await listen('queen-rbee', app, settings);
   } catch (error) {
     leases.refuse();
+    await tasks.close();
+    await journal.close();
     throw error;
   }
+  tasks.begin();
 
   let settle: (code: number) => void = () => undefined;
   const ended = new Promise<number>((resolve) => {
@@ -155,12 +179,6 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
 async function allSettled(works: readonly Promise<unknown>[]): Promise<void> {
   await Promise.allSettled(works);
   await Promise.all(works);
-}
-
-/** Slots of a worker for new jobs: none while it cannot take any, `undefined` when it never will again. */
-function toCapacity(worker: Worker | undefined): number | undefined {
-  if (!worker || worker.state === 'draining' || worker.state === 'failed') return undefined;
-  return worker.state === 'idle' || worker.state === 'busy' ? worker.slots_total : 0;
 }
 
 function toHiveCommand({ settings, variables, hiveProgram }: QueenParts): HiveCommand {

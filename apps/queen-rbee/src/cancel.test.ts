@@ -219,7 +219,7 @@ describe('a task that is ended early', () => {
   it('has longer for its first token than for the next ones', async () => {
     await withWorker({ first_byte: 150, stall: 50 });
     worker.script = hang([]);
-    const events = await (await queen.task()).all;
+    const events = await (await queen.task({ resume: false })).all;
     expect(terminals(events)).toMatchObject([{ code: 'INFERENCE_TIMEOUT', details: { tokens_out: 0, limit_ms: 150 } }]);
   });
 

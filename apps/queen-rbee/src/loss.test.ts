@@ -175,7 +175,7 @@ describe('a task whose worker fails it', () => {
     worker.script = async (job) => {
       job.stream.send({ type: 'token', t: 'a', i: 0 });
       await new Promise<void>((resolve) => (go = resolve));
-      await say(['b'])(job);
+      await say(['a', 'b'], 1)(job);
     };
     const answer = await queen.task();
     await answer.until('token');

@@ -37,13 +37,18 @@ import { Provisioner } from './provisioning/provisioner.js';
 import { hiveHandlers } from './routes.js';
 import { ModelScans } from './scan/model-scans.js';
 import { scanModels } from './scan/scan-models.js';
+import { adoptWorkers } from './workers/adopt-workers.js';
+import { cleanWorkerLogs } from './workers/clean-worker-logs.js';
+import { CrashRecords } from './workers/crash-records.js';
+import { MemoryKills } from './workers/memory-kills.js';
 import { reapLeftovers } from './workers/reap-leftovers.js';
 import { RunFiles } from './workers/run-files.js';
 import type { Worker } from './workers/worker.js';
 import { WorkerLauncher } from './workers/worker-launcher.js';
 import { WorkerPool } from './workers/worker-pool.js';
-import { WorkerPreflight } from './workers/worker-preflight.js';
-import type { WorkerProgram } from './workers/worker-process.js';
+import { holdersOf, WorkerPreflight } from './workers/worker-preflight.js';
+import { type WorkerProgram, workerLogFile } from './workers/worker-process.js';
+import { WorkerRestarts } from './workers/worker-restarts.js';
 
 /** What an installation fixes. Nothing that a user or a caller sets reaches it. */
 export interface HiveInstallation {
@@ -62,6 +67,8 @@ export interface Hive extends Running {
 }
 
 const SERVICE = 'rbee-hive';
+/** A hive must be there soon; a worker that needs longer to answer is not taken over. */
+const LONGEST_ADOPTION_MS = 3_000;
 /** Calls that say nothing about the queen: workers make them, or anybody may. */
 const NOT_THE_QUEEN: ReadonlySet<string> = new Set(['health', 'workerReady', 'heartbeat']);
 
@@ -191,9 +198,6 @@ async function startHive(
   }
 
   const runFiles = new RunFiles(join(config.runDir, 'workers'));
-  const leftoversReaped = reapLeftovers(runFiles, clock, timeouts.kill, log).catch((error: unknown) => {
-    log.error({ error }, 'workers of an earlier hive could not be ended');
-  });
   let url = '';
   const publish = (event: HiveEvent) => feed.publish(event);
   const onMemory = (worker: Worker, figures: MemoryFigures) => {
@@ -204,7 +208,22 @@ async function startHive(
       log.warn({ error, model_ref: model.model_ref }, 'the memory of a model could not be noted');
     });
   };
-  const pool = new WorkerPool({ clock, log, timeouts, narrate, publish, runFiles, onMemory });
+  const restarts: WorkerRestarts = new WorkerRestarts({
+    ...{ clock, log },
+    waitMs: timeouts.restart_wait,
+    enabled: config.restartWorkers,
+    random: () => (variables.RBEE_NO_JITTER ? 0.5 : Math.random()),
+    spawn: (request, correlationId) => launcher.spawn(request, correlationId),
+    find: (id) => pool.find(id),
+  });
+  const pool: WorkerPool = new WorkerPool({
+    ...{ clock, log, timeouts, narrate, publish, runFiles, onMemory },
+    hive: self,
+    crashes: new CrashRecords(logDir, log),
+    memoryKills: new MemoryKills(),
+    onLost: (worker, loss) => restarts.take(worker, loss),
+  });
+  probe.simulateHolders(() => holdersOf(pool.present));
   const preflight = new WorkerPreflight(pool, probe, {
     defaultSlots: config.slotsPerWorker,
     onEstimate: (model, figures) => metrics.noteEstimate(model.model_ref, figures),
@@ -215,7 +234,22 @@ async function startHive(
     roots: config.modelRoots,
     checkWorker: (modelRef, sizeBytes, worker) => preflight.checkBeforeItComes(modelRef, sizeBytes, worker),
   });
-  const launcher = new WorkerLauncher({
+  // Before the port is bound: whoever asks sees them, and a worker that calls back meanwhile is one of them.
+  await adoptWorkers({
+    ...{ clock, log, pool, preflight, logDir },
+    files: runFiles,
+    hive: self,
+    answerMs: Math.min(timeouts.health_call, LONGEST_ADOPTION_MS),
+    findModel: (id) => catalog.get(id),
+  });
+  releasers.add('workers', () => pool.release());
+  const leftoversReaped = reapLeftovers(runFiles, clock, timeouts.kill, log).catch((error: unknown) => {
+    log.error({ error }, 'workers of an earlier hive could not be ended');
+  });
+  cleanWorkerLogs(logDir, clock, new Set(pool.present.map(({ id }) => workerLogFile(logDir, id)))).catch(
+    (error: unknown) => log.warn({ error }, 'old logs of workers could not be removed'),
+  );
+  const launcher: WorkerLauncher = new WorkerLauncher({
     ...{ clock, log, timeouts, publish, pool, probe, runFiles, logDir, variables, leftoversReaped },
     provisioner,
     preflight,
@@ -225,12 +259,12 @@ async function startHive(
     callbackUrl: () => url,
     maxWorkers: config.maxWorkers,
     defaultSlots: config.slotsPerWorker,
-    hive: self,
   });
 
   const stopping = new AbortController();
   const ending = endingOf(async (reason) => {
     narrate({ actor: SERVICE, action: 'shutdown', target: url, human: `shutting down (${reason})` });
+    restarts.close();
     await launcher.close();
     await Promise.all([pool.close(), downloads.close(), scans.close()]);
     feed.close(reason);
@@ -250,7 +284,7 @@ async function startHive(
     : undefined;
   releasers.add('owner watch', () => owner?.stop());
   const handlers = hiveHandlers({
-    ...{ pool, launcher, catalog, downloads, provisioner, scans, metrics, probe, feed },
+    ...{ pool, launcher, restarts, catalog, downloads, provisioner, scans, metrics, probe, feed },
     remove: (id) => removeModel({ catalog, modelsDir: config.modelsDir, inUse: (model) => pool.usersOf(model) }, id),
     logs: new LogReader(logDir, join(logDir, `${SERVICE}.log`), clock),
     key: config.apiKey,
@@ -278,6 +312,10 @@ async function startHive(
     pool.checkHealth().catch((error: unknown) => log.error({ error }, 'health checks failed'));
   });
   releasers.add('health checks', stopHealth);
+  const stopCanaries = clock.every(timeouts.canary, () => {
+    pool.checkEngines().catch((error: unknown) => log.error({ error }, 'canaries failed'));
+  });
+  releasers.add('canaries', stopCanaries);
   narrate({
     actor: SERVICE,
     action: 'startup',

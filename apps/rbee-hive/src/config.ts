@@ -36,6 +36,8 @@ export interface HiveConfig {
   readonly workerPortStart: number;
   readonly maxWorkers: number | undefined;
   readonly slotsPerWorker: number | undefined;
+  /** Whether workers that crash or do not answer are started again. Pinned ones always are. */
+  readonly restartWorkers: boolean;
   readonly probeFile: string | undefined;
   readonly hub: HubSettings;
   /** How many downloads run at the same time. */
@@ -116,6 +118,12 @@ const SETTINGS = {
     default: undefined,
     file: 'limits.slots_per_worker',
   }),
+  restartWorkers: setting<boolean>({
+    schema: settingSchema.flag,
+    default: false,
+    env: ['RBEE_RESTART_WORKERS'],
+    file: 'pool.restart_workers',
+  }),
   hubEndpoint: setting<string>({
     schema: settingSchema.httpAddress,
     default: 'https://huggingface.co',
@@ -172,6 +180,7 @@ export function loadHiveConfig(environment: Environment, flags: HiveFlags): Hive
     workerPortStart: values.workerPortStart,
     maxWorkers: values.maxWorkers,
     slotsPerWorker: values.slotsPerWorker,
+    restartWorkers: values.restartWorkers,
     probeFile: values.probeFile === undefined ? undefined : resolve(cwd, values.probeFile),
     hub: {
       endpoint: values.hubEndpoint,

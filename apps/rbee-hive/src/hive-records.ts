@@ -12,9 +12,10 @@ export interface HiveRecord extends ProcessIdentity {
 export class HiveRecords {
   constructor(private readonly folder: string) {}
 
-  /** Notes a process; the returned function takes the note away. */
+  /** Notes a process; the returned function takes the note away. What killed processes left behind goes as well. */
   write(hive: HiveRecord): () => void {
     makeStateFolder(this.folder);
+    this.removeStale();
     const path = join(this.folder, `${hive.pid}.json`);
     const { pid, startTime, installation } = hive;
     writeFileSync(path, JSON.stringify({ pid, startTime, installation }), { mode: 0o600 });
@@ -26,6 +27,15 @@ export class HiveRecords {
     return this.names()
       .flatMap((name) => parseRecord(join(this.folder, name)) ?? [])
       .filter(isRunning);
+  }
+
+  /** A note that cannot be read may be one that another process is just writing: it stays. */
+  private removeStale(): void {
+    for (const name of this.names()) {
+      const path = join(this.folder, name);
+      const record = parseRecord(path);
+      if (record && !isRunning(record)) rmSync(path, { force: true });
+    }
   }
 
   private names(): string[] {

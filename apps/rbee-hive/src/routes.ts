@@ -9,10 +9,12 @@ import { findWorkerBinaries } from './worker-binaries.js';
 import type { Worker } from './workers/worker.js';
 import type { WorkerLauncher } from './workers/worker-launcher.js';
 import type { WorkerPool } from './workers/worker-pool.js';
+import type { WorkerRestarts } from './workers/worker-restarts.js';
 
 export interface RouteParts extends ModelRouteParts {
   pool: WorkerPool;
   launcher: WorkerLauncher;
+  restarts: WorkerRestarts;
   probe: MachineProbe;
   feed: HiveFeed;
   logs: LogReader;
@@ -64,12 +66,14 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
       pool.onHeartbeat(body);
       return { message: 'ok' };
     },
-    pinWorker: async () => {
-      throw new RbeeError('NOT_FOUND', 'not built yet');
+    pinWorker: async ({ params, body }) => {
+      const worker = pool.get(params.worker_id);
+      worker.pin(body.pinned);
+      return worker.toView();
     },
-
     shutdownWorker: async ({ params, log }) => {
       const worker = pool.get(params.worker_id);
+      if (worker.failed) parts.restarts.giveUp(worker.id);
       const stopped = worker.failed ? Promise.resolve() : worker.stop('requested');
       stopped.catch((error: unknown) => log.error({ error, worker_id: worker.id }, 'stopping a worker failed'));
       return accepted(`worker ${worker.id} is shutting down`);

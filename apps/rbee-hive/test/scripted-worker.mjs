@@ -4,8 +4,11 @@
 /**
  * A worker process without an engine, in plain Node: it speaks the routes that a hive uses and misbehaves as told.
  * Script (JSON after --script): startError, silent, layers, stuckAtLayer, loadError, exitAtLayer, ignoreSigterm,
- * ignoreShutdown, slots. While it runs, `POST /test` takes {jobs}, {health: 'bad' | 'hang' | 'good'} or {exit: code}.
+ * ignoreShutdown, slots, canary. While it runs, `POST /test` takes {jobs}, with {unheard} without telling the hive,
+ * {health: 'bad' | 'hang' | 'good'}, {canary: 'hang' | 'fail' | 'good'}, {stepMs}, {heir: true} for a process that holds its port
+ * and is told in the answer, or {exit: code}.
  */
+import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 
@@ -36,6 +39,8 @@ let state = 'loading';
 let loaded = 0;
 let jobs = 0;
 let health = 'good';
+let canary = script.canary ?? 'good';
+let stepMs;
 let lastJobEndedAt;
 const followers = new Set();
 const send = (response, event) => response.write(`data: ${JSON.stringify(event)}\n\n`);
@@ -55,9 +60,17 @@ const ready = () => ({
 
 async function callHive(path, body) {
   const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${key}` };
-  const response = await fetch(option('callback-url') + path, { method: 'POST', headers, body: JSON.stringify(body) });
-  await response.text();
-  return response.status;
+  try {
+    const response = await fetch(option('callback-url') + path, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(body),
+    });
+    await response.text();
+  } catch (error) {
+    // Its hive may have been killed; a worker goes on.
+    process.stderr.write(`the hive was not reached: ${error.message}\n`);
+  }
 }
 
 const callBack = (more) => {
@@ -80,9 +93,19 @@ const heartbeat = () => {
 const routes = {
   'GET /health': (_body, response) => {
     if (health === 'hang') return;
-    json(response, { status: health === 'good' ? 'healthy' : 'unhealthy', vram_bytes: 0, uptime_seconds: 1 });
+    json(response, {
+      status: health === 'good' ? 'healthy' : 'unhealthy',
+      vram_bytes: 0,
+      uptime_seconds: 1,
+      step_ms: stepMs,
+    });
   },
   'GET /v1/ready': (_body, response) => json(response, ready()),
+  'POST /v1/admin/canary': (_body, response) => {
+    if (canary === 'hang') return;
+    if (canary === 'fail') return json(response, { error: { code: 'INFERENCE_FAILED', message: 'no logits' } }, 500);
+    json(response, { outcome: jobs < slots ? 'passed' : 'busy', ms: 1 });
+  },
   'GET /v1/loading/progress': (_body, response) => {
     response.writeHead(200, { 'Content-Type': 'text/event-stream' });
     for (let layer = 1; layer <= loaded; layer++) {
@@ -103,21 +126,33 @@ const routes = {
   },
   'POST /test': async (body, response) => {
     if (body.health) health = body.health;
+    if (body.canary) canary = body.canary;
+    if ('stepMs' in body) stepMs = body.stepMs ?? undefined;
     if (body.jobs !== undefined) {
       if (body.jobs < jobs) lastJobEndedAt = new Date().toISOString();
       jobs = body.jobs;
       state = jobs >= slots ? 'busy' : 'idle';
-      await heartbeat();
+      if (!body.unheard) await heartbeat();
     }
-    json(response, {});
+    json(response, { heir: body.heir && leavePort() });
     if (body.exit !== undefined) setImmediate(() => process.exit(body.exit));
   },
 };
+
+/** A process that outlives this one and holds its port, as a child of a crashed program may; tells its pid. */
+function leavePort() {
+  const stdio = ['ignore', 'ignore', 'ignore', server._handle.fd];
+  return spawn('sleep', ['30'], { stdio, detached: true }).pid;
+}
 
 const server = createServer((request, response) => {
   const chunks = [];
   request.on('data', (chunk) => chunks.push(chunk));
   request.on('end', () => {
+    const open = request.url === '/health' || request.url === '/test';
+    if (!open && request.headers.authorization !== `Bearer ${key}`) {
+      return json(response, { error: { code: 'UNAUTHORIZED', message: 'another key' } }, 401);
+    }
     const route = routes[`${request.method} ${request.url}`];
     if (!route) return json(response, { error: { code: 'NOT_FOUND', message: 'no such route' } }, 404);
     const text = Buffer.concat(chunks).toString();

@@ -15,8 +15,8 @@ export function checkRequest(
   flags: Readonly<Record<string, string>> = {},
   suggestion?: string,
 ): void {
-  const { query, body }: Route = queenRoutes[route];
-  const parsed = (query ?? body)?.safeParse(input);
+  const { query, body, params }: Route = queenRoutes[route];
+  const parsed = (query ?? body ?? params)?.safeParse(input);
   if (parsed?.error) throw withFlags(toValidationError(parsed.error, 'the request'), flags, suggestion);
 }
 
@@ -50,11 +50,15 @@ const PHRASES: readonly (readonly [RegExp, string])[] = [
   [/^Too big: expected number to be <=(.+)$/, 'must be at most $1'],
   [/^Too big: expected number to be <(.+)$/, 'must be less than $1'],
   [/^Invalid input: expected int, received number$/, 'must be a whole number'],
+  [/^Invalid option: expected one of (.+)$/, 'must be one of $1'],
   // The one record that flags fill has backends as its keys.
   [/^Invalid key in record$/, `must be one of ${BACKENDS.join(', ')}, each with a number`],
 ];
 
 function toPhrase(message: string): string {
   const phrase = PHRASES.reduce((text, [pattern, words]) => text.replace(pattern, words), message);
-  return phrase.charAt(0).toLowerCase() + phrase.slice(1);
+  const listed = phrase.replace(/"([\w-]+)"(\||$)/g, (_match, name: string, bar: string) =>
+    bar === '' ? name : `${name}, `,
+  );
+  return listed.charAt(0).toLowerCase() + listed.slice(1);
 }

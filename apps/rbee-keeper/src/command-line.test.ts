@@ -116,7 +116,7 @@ describe('a command line that cannot be understood', () => {
     [['models', 'rm', 'a', 'b'], 'b is one word too many', undefined],
     [['models', 'rm', 'a', '--model', 'b'], 'a and --model exclude each other', undefined],
     [['models', 'list', 'a'], 'a is one word too many: values belong to a flag', undefined],
-    [['workers'], 'workers needs one of: list, health, shutdown', undefined],
+    [['workers'], 'workers needs one of: list, health, spawn, pin, shutdown', undefined],
     [['workers', 'lst'], 'unknown command workers lst', 'rbee-keeper workers list'],
     [['queen', 'restart'], 'unknown command queen restart', 'rbee-keeper queen start'],
     [['infer', '--promt', 'hi'], 'unknown flag --promt', '--prompt'],

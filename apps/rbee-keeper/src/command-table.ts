@@ -24,6 +24,24 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/chat.js')).chatCommand,
   },
   {
+    path: ['tasks', 'list'],
+    summary: 'List the tasks that run, wait, or have just ended',
+    usage: 'tasks list [--state STATE] [options]',
+    load: async () => (await import('./commands/tasks/list.js')).tasksListCommand,
+  },
+  {
+    path: ['tasks', 'show'],
+    summary: 'Tell what is known of one task, with its text',
+    usage: 'tasks show --id ID [--follow] [options]',
+    load: async () => (await import('./commands/tasks/show.js')).tasksShowCommand,
+  },
+  {
+    path: ['tasks', 'cancel'],
+    summary: 'Cancel one task and free its slot',
+    usage: 'tasks cancel --id ID [options]',
+    load: async () => (await import('./commands/tasks/cancel.js')).tasksCancelCommand,
+  },
+  {
     path: ['queen', 'start'],
     summary: 'Start a queen that keeps running',
     usage: 'queen start [options]',
@@ -108,6 +126,18 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/workers/health.js')).workersHealthCommand,
   },
   {
+    path: ['workers', 'spawn'],
+    summary: 'Start a worker ahead of any task',
+    usage: 'workers spawn [--node NODE] [--model REF] [options]',
+    load: async () => (await import('./commands/workers/spawn.js')).workersSpawnCommand,
+  },
+  {
+    path: ['workers', 'pin'],
+    summary: 'Keep a worker loaded, or let it go again',
+    usage: 'workers pin --id WORKER [--off] [options]',
+    load: async () => (await import('./commands/workers/pin.js')).workersPinCommand,
+  },
+  {
     path: ['workers', 'shutdown'],
     summary: 'Stop one worker and free its memory',
     usage: 'workers shutdown --id WORKER [options]',
@@ -159,10 +189,11 @@ export const commandTable: readonly CommandEntry[] = [
 
 /** Summaries of the nouns that have several commands. */
 export const groupSummaries: Readonly<Record<string, string>> = {
+  tasks: 'List, show and cancel tasks',
   queen: 'Start, stop and inspect the queen',
   setup: 'Register machines and install rbee on them',
   hive: 'Inspect, start and stop the hives of nodes',
-  workers: 'List, check and stop workers',
+  workers: 'List, check, start, pin and stop workers',
   models: 'List, get and remove models',
 };
 

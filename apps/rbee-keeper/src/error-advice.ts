@@ -1,7 +1,13 @@
 import type { ErrorCode, RbeeError } from '@rbee/protocol';
 
 /** The part of rbee that an error speaks for; the queen for all codes that are not listed. */
-export function componentOf({ code, correlationId }: Pick<RbeeError, 'code' | 'correlationId'>): string {
+export function componentOf({
+  code,
+  correlationId,
+  details,
+}: Pick<RbeeError, 'code' | 'correlationId' | 'details'>): string {
+  // Connections are lost between queen and worker, and between keeper and queen.
+  if (code === 'WORKER_CONNECTION_LOST' && details.service === 'queen-rbee') return 'queen-rbee';
   // The disk of this machine is full for the keeper, unless the error came from elsewhere.
   if (code === 'DISK_FULL' && correlationId !== undefined) return 'model-provisioner';
   if (KEEPER.has(code)) return 'rbee-keeper';
@@ -154,7 +160,8 @@ const ADVICE: Partial<Record<ErrorCode, string | ((details: Details) => string)>
   BACKEND_UNAVAILABLE: 'choose a backend that the node has, for example --backend cpu',
   GPU_NOT_AVAILABLE: 'install the driver, or run on the processor: --backend cpu',
   ALL_SLOTS_BUSY: 'wait a little and try again, use another node, or start another worker',
-  QUEUE_FULL: 'wait a little and try again',
+  QUEUE_FULL: 'see what is in front: rbee-keeper tasks list',
+  DEADLINE_UNREACHABLE: 'allow more time, for example --timeout 10m\nor see what is in front: rbee-keeper tasks list',
   MODEL_LOAD_FAILED: HIVE_LOG,
   WORKER_SPAWN_FAILED: HIVE_LOG,
   WORKER_STARTUP_FAILED: HIVE_LOG,
@@ -162,7 +169,11 @@ const ADVICE: Partial<Record<ErrorCode, string | ((details: Details) => string)>
   INFERENCE_FAILED: HIVE_LOG,
   HIVE_START_FAILED: 'look at the log of the hive on its node: ~/.rbee/logs/rbee-hive.out.log',
   WORKER_CRASHED: 'repeat the command; if it happens again, look at the logs: rbee-keeper logs',
-  WORKER_CONNECTION_LOST: 'check the network and repeat the command',
+  WORKER_CONNECTION_LOST: (details) =>
+    details.service === 'queen-rbee' && typeof details.job_id === 'string'
+      ? 'see whether it runs: rbee-keeper queen status\n' +
+        `and, when it does, what became of the task: rbee-keeper tasks show --id ${details.job_id}`
+      : 'check the network and repeat the command',
   INFERENCE_TIMEOUT: 'repeat the command; if it happens again, look at the logs: rbee-keeper logs',
   REQUEST_TIMEOUT: 'allow more time, for example --timeout 10m',
   CONNECTION_TIMEOUT: 'check that the service named above runs',

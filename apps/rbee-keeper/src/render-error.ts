@@ -13,14 +13,26 @@ export interface ErrorRendering {
 }
 
 /** What the message tells already, or what is not for people. */
-const HIDDEN_FACTS = new Set(['errors', 'problems', 'reason', 'output', 'last_output', 'usage', 'partial', 'stack']);
+const HIDDEN_FACTS = new Set([
+  'errors',
+  'problems',
+  'reason',
+  'output',
+  'last_output',
+  'usage',
+  'partial',
+  'stack',
+  'resume',
+  'resume_reason',
+  'retry_after_seconds',
+]);
 const MEGABYTES = new Set(['required', 'available', 'missing', 'free', 'total']);
 
 /** The block for standard error: what happened, the facts, and what to do next. */
 export function renderError(error: RbeeError, how: ErrorRendering): string {
   const { palette } = how;
   const lines = [
-    `${palette.dim(`[${componentOf(error)}]`)} ${palette.red('Error:')} ${toPrintable(error.message)}`,
+    `${palette.dim(`[${componentOf(error)}]`)} ${palette.red('Error:')} ${toPrintable(messageOf(error))}`,
     ...factLines(error, how).map(([name, value]) => `  ${palette.dim(`${name}:`)} ${value}`),
     ...outputLines(error),
   ];
@@ -84,7 +96,17 @@ function suggestionsFor(error: RbeeError, how: ErrorRendering): string[] {
     return [`The logs tell more under this correlation id: ${how.logs}`];
   }
   const suggestion = error.suggestion ?? adviceFor(error);
-  return suggestion === undefined ? [] : suggestion.split('\n').map(toSentence);
+  const told = suggestion === undefined ? [] : suggestion.split('\n').map(toSentence);
+  const { retry_after_seconds: seconds } = error.details;
+  const isTold = typeof seconds !== 'number' || told.some((line) => line.includes(`${seconds} s`));
+  return isTold ? told : [`Come back in about ${seconds} s.`, ...told];
+}
+
+/** What happened, and why a generation that lost its worker could not go on elsewhere. */
+function messageOf({ details, message }: RbeeError): string {
+  const { resume, resume_reason: reason } = details;
+  if (resume !== 'RESUME_IMPOSSIBLE' || (typeof reason === 'string' && message.includes(reason))) return message;
+  return `${message}; it could not go on at another worker${typeof reason === 'string' ? `: ${reason}` : ''}`;
 }
 
 /** Suggestions are fragments on the wire; commands, flags and paths at their start keep their case. */

@@ -83,6 +83,12 @@ export class EventStream<E = unknown> {
     this.sendFrame(frame, true);
   }
 
+  /** Breaks the connection off: its reader sees a stream that was broken, not one that has ended. */
+  cut(): void {
+    this.#stopKeepAlive?.();
+    this.#response.destroy();
+  }
+
   /** Sends `[DONE]` and ends the answer. */
   finish(): void {
     if (this.#finished) return;

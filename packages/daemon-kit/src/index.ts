@@ -14,6 +14,7 @@ export * from './narrator.js';
 export * from './paths.js';
 export * from './processes.js';
 export * from './redact.js';
+export { logFailure } from './render-error.js';
 export * from './retry.js';
 export * from './secret-file.js';
 export * from './serve.js';

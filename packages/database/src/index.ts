@@ -1,4 +1,4 @@
 export type { DatabaseFailure } from './database-failure.js';
 export type { Migrations } from './migrate.js';
-export type { Opening, Replacement } from './open-database.js';
+export { type Opening, openDatabase, type Replacement } from './open-database.js';
 export * from './sqlite-file.js';

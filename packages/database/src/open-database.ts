@@ -37,6 +37,13 @@ export interface DatabaseOptions<Schema> {
    */
   readonly replaceDamaged?: boolean;
   /**
+   * Gets the connection before anything is read, to set pragmas that must come first, and to keep it for statements that Kysely
+   * would be too slow for.
+   */
+  readonly connect?: (database: Database.Database) => void;
+  /** How long a lock of another process is waited for, with the whole process standing still. Default 5 s. */
+  readonly busyTimeoutMs?: number;
+  /**
    * Runs at each opening, before anybody uses the database, of which it must use `db` only. A query that fails because
    * its table or column is missing tells that the file is damaged.
    */
@@ -71,20 +78,22 @@ async function replace<Schema>(options: DatabaseOptions<Schema>, cause: Error): 
 }
 
 async function openAndPrepare<Schema>(
-  { migrations, replaceDamaged = false, prepare }: DatabaseOptions<Schema>,
+  options: DatabaseOptions<Schema>,
   file: string,
   replaced?: Replacement,
 ): Promise<Kysely<Schema>> {
+  const { migrations, replaceDamaged = false, connect, busyTimeoutMs = BUSY_TIMEOUT_MS, prepare } = options;
   if (file !== IN_MEMORY) {
     makeStateFolder(dirname(file));
     makePrivateFile(file);
   }
-  const database = new Database(file);
+  const database = new Database(file, { timeout: busyTimeoutMs });
   const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database }) });
   try {
+    connect?.(database);
     database.pragma('journal_mode = WAL');
     database.pragma('foreign_keys = ON');
-    database.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    database.pragma(`busy_timeout = ${busyTimeoutMs}`);
     if (replaceDamaged) requireIntegrity(database);
     const made = database.prepare('select 1 from sqlite_master').get() === undefined;
     await migrate(db, migrations);

@@ -21,3 +21,15 @@ export function checkContextFit(promptTokens: number, maxTokens: number | undefi
     },
   );
 }
+
+/** The error for a prompt that is known to be too long before all of it was tokenized. */
+export function refuseLongPrompt(atLeast: number, contextSize: number): RbeeError {
+  return new RbeeError(
+    'CONTEXT_LENGTH_EXCEEDED',
+    `the prompt has at least ${atLeast} tokens, the context holds ${contextSize}`,
+    {
+      details: { prompt_tokens: atLeast, required: atLeast, context_size: contextSize },
+      suggestion: 'shorten the prompt, or use a model with a longer context',
+    },
+  );
+}

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import type { RbeeError } from '@rbee/protocol';
 import { ChunkPacer } from './chunk-pacer.js';
 import { DecodeLoop, type Member } from './decode-loop.js';
 
@@ -13,7 +14,14 @@ class Recorder implements Member {
     public promptLeft: number,
     private tokens: number,
     readonly exact = false,
+    readonly unusual = false,
   ) {}
+
+  abandoned: RbeeError | undefined;
+
+  abandon(reason: RbeeError): void {
+    this.abandoned = reason;
+  }
 
   async step(share: number): Promise<void> {
     this.world.log.push(`${this.name}${this.world.step}`);
@@ -29,17 +37,19 @@ function setUp(chunk = 64) {
   const world = { step: 0, log: [] as string[] };
   // Each step reads the clock only when a prompt takes part; counting turns of the event loop tells the steps apart.
   const decoded: number[] = [];
-  const loop = new DecodeLoop(
-    new ChunkPacer(chunk),
-    () => world.step,
-    (_ms, answers) => decoded.push(answers),
-  );
+  const broken: RbeeError[] = [];
+  const loop = new DecodeLoop({
+    pacer: new ChunkPacer(chunk),
+    now: () => world.step,
+    onDecoded: (_ms, answers) => decoded.push(answers),
+    onBroken: (error) => broken.push(error),
+  });
   const count = (): void => {
     world.step++;
     if (world.step < 50) setImmediate(count);
   };
   setImmediate(count);
-  return { world, loop, decoded };
+  return { world, loop, decoded, broken };
 }
 
 describe('DecodeLoop', () => {
@@ -101,5 +111,52 @@ describe('DecodeLoop', () => {
     loop.add(second);
     await loop.idle();
     expect(second.done).toBe(true);
+  });
+
+  it('learns nothing from a step that an unusual member takes part in', async () => {
+    const { world, loop, decoded } = setUp();
+    loop.add(new Recorder(world, 'a', 0, 3));
+    loop.add(new Recorder(world, 'u', 0, 1, false, true));
+    await loop.idle();
+    expect(decoded).toEqual([1, 1]);
+  });
+
+  it('says since when it is in a step, and nothing while it waits for a reader or for work', async () => {
+    const { world, loop } = setUp();
+    const seen: (number | undefined)[] = [];
+    const member = new Recorder(world, 'a', 0, 2);
+    member.step = async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      seen.push(loop.stepStart);
+      member.ready = false;
+      member.done = seen.length === 2;
+    };
+    loop.add(member);
+    while (seen.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(loop.stepStart).toBeUndefined();
+    member.ready = true;
+    loop.wake();
+    await loop.idle();
+    expect(seen).toEqual([expect.any(Number), expect.any(Number)]);
+    expect(loop.stepStart).toBeUndefined();
+  });
+
+  it('abandons everybody, now and later, when it fails itself', async () => {
+    const { world, loop, broken } = setUp();
+    const [a, b, late] = ['a', 'b', 'c'].map((name) => new Recorder(world, name, 0, 5)) as [
+      Recorder,
+      Recorder,
+      Recorder,
+    ];
+    b.step = () => Promise.reject(new Error('no such sequence'));
+    loop.add(a);
+    loop.add(b);
+    await loop.idle();
+    loop.add(late);
+    const told = { code: 'INFERENCE_FAILED', message: expect.stringContaining('no such sequence') };
+    expect([a.abandoned, b.abandoned, late.abandoned]).toEqual([1, 2, 3].map(() => expect.objectContaining(told)));
+    expect(broken).toEqual([expect.objectContaining(told)]);
+    expect(loop.stepStart).toBeUndefined();
   });
 });

@@ -8,6 +8,7 @@ import { Generation, type GenerationEnd, type GenerationFigures } from './genera
 import { type LoadedModel, type LoadOptions, loadModel } from './load-engine.js';
 import type { MeasuredSpeed } from './measure-speed.js';
 import { type Emit, OutputWindow } from './output-window.js';
+import { Probe } from './probe.js';
 import { PromptEncoder, type PromptInput } from './prompt-encoder.js';
 import type { Sampling } from './sampling.js';
 import { type Slot, Slots } from './slots.js';
@@ -43,8 +44,17 @@ export interface Lease {
   release(): Promise<void>;
 }
 
+export interface JobLimits {
+  /** Left out: until the model ends or the context is full. */
+  readonly maxTokens?: number | undefined;
+  readonly cachePrompt: boolean;
+  readonly resume?: Resume | undefined;
+}
+
 /** One loaded model with its slots. */
 export class Engine {
+  /** Resolves when the engine can't generate any more, with what is wrong. */
+  readonly broken: Promise<RbeeError>;
   readonly #loaded: LoadedModel;
   readonly #now: () => number;
   readonly #slots: Slots;
@@ -53,6 +63,8 @@ export class Engine {
   readonly #encoder: PromptEncoder;
   readonly #pieces: TokenPieces;
   readonly #vocabularySize: number;
+  #probing: Promise<boolean> | undefined;
+  #break!: (error: RbeeError) => void;
 
   /** Loads a model; see `loadModel` for the errors. */
   static async load(options: LoadOptions): Promise<Engine> {
@@ -65,12 +77,22 @@ export class Engine {
     this.#now = now;
     this.#slots = new Slots(context);
     this.#governor = toGovernor(speed);
-    this.#loop = new DecodeLoop(new ChunkPacer(speed.chunk), now, (ms, answers) => this.#govern(ms, answers));
-    this.#encoder = new PromptEncoder(model);
+    this.broken = new Promise((resolve) => {
+      this.#break = resolve;
+    });
+    this.#loop = new DecodeLoop({
+      pacer: new ChunkPacer(speed.chunk),
+      now,
+      onDecoded: (ms, answers) => this.#govern(ms, answers),
+      onBroken: this.#break,
+    });
+    const form = toPieceForm(model.vocabularyType);
+    // A unigram tokenizer rewrites the text first, and takes long texts in its stride.
+    this.#encoder = new PromptEncoder(model, model.vocabularyType === LlamaVocabularyType.ugm ? 'other' : form);
     const names = model.fileInfo.metadata.tokenizer?.ggml?.tokens ?? [];
     this.#vocabularySize = names.length;
     this.#pieces = new TokenPieces({
-      form: toPieceForm(model.vocabularyType),
+      form,
       textOf: (id) => names[id],
       kindOf: (id) => {
         const attributes = model.getTokenAttributes(id as Token);
@@ -113,16 +135,25 @@ export class Engine {
     return this.#governor.threads;
   }
 
-  /** Turns a request into tokens. Throws INVALID_REQUEST or CONTEXT_LENGTH_EXCEEDED. */
-  prepare(
-    input: PromptInput,
-    limits: { maxTokens?: number | undefined; cachePrompt: boolean; resume?: Resume | undefined },
-  ): Job {
+  /** For how many milliseconds the engine has been at its current step; undefined while it waits for work or for readers. */
+  get stepMs(): number | undefined {
+    const start = this.#loop.stepStart;
+    return start === undefined ? undefined : this.#now() - start;
+  }
+
+  /**
+   * Turns a request into tokens; a long one takes several turns of the event loop. Throws INVALID_REQUEST, CONTEXT_LENGTH_EXCEEDED, or
+   * the signal's reason.
+   */
+  async prepare(input: PromptInput, limits: JobLimits, signal: AbortSignal): Promise<Job> {
     const { maxTokens, cachePrompt, resume } = limits;
-    const tokens = resume ? this.#toTokens([...resume.prompt_ids, ...resume.ids]) : this.#encoder.encode(input);
+    const { contextSize } = this;
+    const tokens = resume
+      ? this.#toTokens([...resume.prompt_ids, ...resume.ids])
+      : await this.#encoder.encode(input, { contextSize, signal });
     const promptTokens = resume ? resume.prompt_ids.length : tokens.length;
-    checkContextFit(promptTokens, maxTokens, this.contextSize);
-    checkContextFit(tokens.length, 0, this.contextSize);
+    checkContextFit(promptTokens, maxTokens, contextSize);
+    checkContextFit(tokens.length, 0, contextSize);
     return { promptTokens, tokens, maxTokens, cachePrompt };
   }
 
@@ -130,6 +161,23 @@ export class Engine {
   take(job: Job): Lease | undefined {
     const slot = this.#slots.take(job.tokens, job.cachePrompt);
     return slot && this.#lease(slot, job);
+  }
+
+  /**
+   * Makes the engine evaluate one token in the same steps in which it answers, and takes it away again; no cache is lost while a slot
+   * has room for it, and a job that comes meanwhile finds the slot free. Resolves to false when jobs have all slots. Rejects with
+   * INFERENCE_FAILED. Calls at the same time share one token.
+   */
+  probe(): Promise<boolean> {
+    this.#probing ??= this.#probeSlot().finally(() => {
+      this.#probing = undefined;
+    });
+    return this.#probing;
+  }
+
+  /** Resolves when the engine has nothing to do any more. */
+  idle(): Promise<void> {
+    return this.#loop.idle();
   }
 
   /** Frees everything. Jobs must have been aborted or have ended. */
@@ -154,6 +202,7 @@ export class Engine {
           signal,
           contextSize: this.contextSize,
           now: this.#now,
+          slotReady: slot.probed,
         });
         const wake = (): void => this.#loop.wake();
         generation.onReady(wake);
@@ -167,10 +216,39 @@ export class Engine {
       },
       release: async () => {
         if (!slot.busy) return;
-        if (broken) await this.#slots.renew(slot);
-        this.#slots.give(slot);
+        if (broken) await this.#renew(slot);
+        else this.#slots.give(slot);
       },
     };
+  }
+
+  async #probeSlot(): Promise<boolean> {
+    const choice = this.#slots.chooseForProbe(this.contextSize);
+    if (!choice) return false;
+    const { slot, clear } = choice;
+    const { bos, eos } = this.#loaded.model.tokens;
+    const probe = new Probe({ sequence: slot.sequence, token: bos ?? eos ?? (0 as Token), clear });
+    slot.probed = probe.result;
+    this.#loop.add(probe);
+    try {
+      await probe.result;
+      return true;
+    } catch (error) {
+      // A job that has taken the slot meanwhile fails by the same error, and sees to it itself.
+      if (!slot.busy) await this.#slots.renew(slot);
+      throw error;
+    } finally {
+      slot.probed = undefined;
+    }
+  }
+
+  /** After a failure nothing of a slot is relied on, nor is the engine: when it can't evaluate a single token either, it is broken. */
+  async #renew(slot: Slot): Promise<void> {
+    try {
+      await this.#slots.renew(slot);
+    } finally {
+      this.probe().catch(this.#break);
+    }
   }
 
   /** The engine takes another number of threads from its next step on. */

@@ -1,6 +1,7 @@
-import { RbeeError, type StopReason, toRbeeError } from '@rbee/protocol';
+import { type RbeeError, type StopReason, toRbeeError } from '@rbee/protocol';
 import type { LlamaContextSequence, SequenceEvaluateOutput, Token } from 'node-llama-cpp';
 import type { Member } from './decode-loop.js';
+import { toInferenceError } from './inference-error.js';
 import type { OutputWindow } from './output-window.js';
 import { RecentTokens, type Sampling, toEvaluateOptions } from './sampling.js';
 
@@ -36,6 +37,8 @@ export interface GenerationOptions {
   readonly cachePrompt: boolean;
   readonly signal: AbortSignal;
   readonly now: () => number;
+  /** Settles when nobody else uses the slot any more; the first step waits for it. */
+  readonly slotReady?: Promise<unknown> | undefined;
 }
 
 type Tokens = AsyncGenerator<SequenceEvaluateOutput<Record<never, never>>, void, void>;
@@ -103,6 +106,11 @@ export class Generation implements Member, GenerationFigures {
     this.#wake = wake;
   }
 
+  abandon(reason: RbeeError): void {
+    this.done = true;
+    this.#settle.reject(reason);
+  }
+
   async step(share: number): Promise<void> {
     if (this.done) return;
     try {
@@ -120,7 +128,8 @@ export class Generation implements Member, GenerationFigures {
   /** Cuts the cache back to what it has in common with the prompt. The last token is always evaluated anew: its output is needed. */
   async #prepare(): Promise<void> {
     this.#prepared = true;
-    const { tokens, cachePrompt, promptTokens } = this.#options;
+    const { tokens, cachePrompt, promptTokens, slotReady } = this.#options;
+    await slotReady;
     if (!cachePrompt) await this.#sequence.clearHistory();
     else await this.#sequence.adaptStateToTokens(tokens.slice(0, -1), false);
     this.#position = this.#sequence.nextTokenIndex;
@@ -196,14 +205,4 @@ export class Generation implements Member, GenerationFigures {
     this.done = true;
     await this.#answer?.return();
   }
-}
-
-function toInferenceError(error: unknown): RbeeError {
-  const known = toRbeeError(error);
-  if (known.code !== 'INTERNAL_ERROR') return known;
-  const why = error instanceof Error ? error.message : String(error);
-  return new RbeeError('INFERENCE_FAILED', `the engine failed while it generated: ${why}`, {
-    suggestion: 'repeat the request; if it fails again, look into the worker log',
-    cause: error,
-  });
 }

@@ -23,6 +23,8 @@ export class OutputWindow {
   #ids: number[] = [];
   #ends: number[] = [];
   #text = '';
+  /** Whether the bytes that wait for the rest of their code point are all from tokens that were passed on already. */
+  #waitingIsOld = false;
 
   constructor(pieces: TokenPieces, stops: readonly string[], emit: Emit) {
     this.#pieces = pieces;
@@ -35,14 +37,19 @@ export class OutputWindow {
     return this.#stops.matched;
   }
 
-  /** Follows tokens that were passed on already, by a generation that this one continues. */
+  /** Follows tokens that were passed on already, by a generation that this one continues. A stop string in them ends it. */
   skip(ids: readonly number[]): void {
-    for (const id of ids) this.#stops.scan(this.#utf8.push(this.#pieces.get(id).bytes));
+    for (const id of ids) {
+      if (this.matched !== undefined) return;
+      this.#stops.scan(this.#utf8.push(this.#pieces.get(id).bytes));
+    }
+    this.#waitingIsOld = this.#utf8.waiting > 0;
   }
 
   /** Takes the next token. After a stop string is complete (`matched`), nothing more may be pushed. */
   push(id: number): void | Promise<void> {
     const piece = this.#pieces.get(id);
+    this.#waitingIsOld = false;
     const idle = this.#ids.length === 0 && this.#utf8.waiting === 0;
     if (idle && piece.text && !this.#stops.active) return this.#emitOne(piece.text, id);
     const start = this.#text.length;
@@ -59,7 +66,9 @@ export class OutputWindow {
 
   /** The generation has ended by itself: passes on what is still held back. */
   flush(): void | Promise<void> {
-    const rest = this.#utf8.flush();
+    const waiting = this.#utf8.flush();
+    // Half a code point at the end of an answer went out as U+FFFD, before its end got lost.
+    const rest = this.#waitingIsOld ? '' : waiting;
     const start = this.#text.length;
     this.#text += rest;
     const found = this.#stops.active ? this.#stops.scan(rest) : -1;

@@ -1,6 +1,8 @@
 import { type Message, RbeeError } from '@rbee/protocol';
 import type { LlamaModel, Token } from 'node-llama-cpp';
 import { ChatTemplate, type PromptPiece } from './chat-template.js';
+import { PromptTokenizer, type TokenizeLimits } from './prompt-tokenizer.js';
+import type { PieceForm } from './token-piece.js';
 
 /** What a generation starts from. */
 export interface PromptInput {
@@ -14,9 +16,13 @@ export class PromptEncoder {
   readonly #model: LlamaModel;
   readonly #template: ChatTemplate | undefined;
   readonly #controlNames: RegExp | undefined;
+  readonly #tokenizer: PromptTokenizer<Token>;
 
-  constructor(model: LlamaModel) {
+  constructor(model: LlamaModel, form: PieceForm) {
     this.#model = model;
+    const names = model.fileInfo.metadata.tokenizer?.ggml?.tokens ?? [];
+    const tokenize = (text: string, control: boolean, trim?: 'trimLeadingSpace') => model.tokenize(text, control, trim);
+    this.#tokenizer = new PromptTokenizer({ form, names, tokenize });
     const source = model.fileInfo.metadata.tokenizer?.chat_template;
     const texts = { bos: model.tokens.bosString ?? '', eos: model.tokens.eosString ?? '' };
     this.#template = source ? new ChatTemplate(source, texts) : undefined;
@@ -27,11 +33,15 @@ export class PromptEncoder {
     return this.#template !== undefined;
   }
 
-  /** The tokens of an input, with the beginning token if the model wants one. Throws INVALID_REQUEST. */
-  encode(input: PromptInput): Token[] {
-    const tokens = this.#toPieces(input).flatMap((piece, index) =>
-      this.#model.tokenize(piece.text, piece.control, index === 0 ? undefined : 'trimLeadingSpace'),
-    );
+  /**
+   * The tokens of an input, with the beginning token if the model wants one. Throws INVALID_REQUEST, CONTEXT_LENGTH_EXCEEDED when it is
+   * much too long, or the signal's reason.
+   */
+  async encode(input: PromptInput, limits: TokenizeLimits): Promise<Token[]> {
+    const tokens: Token[] = [];
+    for (const { text, control } of this.#toPieces(input)) {
+      await this.#tokenizer.append(tokens, text, control, limits);
+    }
     const { bos, shouldPrependBosToken } = this.#model.tokens;
     if (shouldPrependBosToken && bos !== null && tokens[0] !== bos) tokens.unshift(bos);
     if (tokens.length === 0)

@@ -1,4 +1,5 @@
 import type { LlamaContext, LlamaContextSequence, Token } from 'node-llama-cpp';
+import { chooseProbeSlot } from './choose-probe-slot.js';
 import { chooseSlot } from './choose-slot.js';
 
 /** Room for one generation at a time, with the cache of the tokens that the last one left behind. */
@@ -7,6 +8,8 @@ export class Slot {
   sequence: LlamaContextSequence;
   busy = false;
   lastUsed = 0;
+  /** Settles when the probe that is in this slot has ended. A job may take the slot meanwhile, and waits for it. */
+  probed: Promise<void> | undefined;
 
   constructor(index: number, sequence: LlamaContextSequence) {
     this.index = index;
@@ -51,6 +54,19 @@ export class Slots {
     return slot;
   }
 
+  /** The free slot in which one more token does the least harm, and whether its cache must go; it stays free. */
+  chooseForProbe(contextSize: number): { readonly slot: Slot; readonly clear: boolean } | undefined {
+    const views = this.#slots.map((slot) => ({
+      free: !slot.busy,
+      cached: slot.sequence.nextTokenIndex,
+      lastUsed: slot.lastUsed,
+    }));
+    const cuttable = !this.#slots[0]?.sequence.needsCheckpoints;
+    const choice = chooseProbeSlot(views, { contextSize, cuttable });
+    const slot = choice && this.#slots[choice.index];
+    return slot && { slot, clear: choice.clear };
+  }
+
   /** How many of the first tokens the slot's cache holds. */
   prefixOf(slot: Slot, tokens: readonly Token[]): number {
     return slot.sequence.compareContextTokens(tokens as Token[]).firstDifferentIndex;
@@ -60,11 +76,13 @@ export class Slots {
     slot.busy = false;
   }
 
-  /** Replaces the sequence of a slot whose cache can't be relied on after a failure. */
+  /** Replaces the sequence of a slot whose cache can't be relied on after a failure. The slot is out of service until then. */
   async renew(slot: Slot): Promise<void> {
+    slot.busy = true;
     await slot.sequence.dispose();
     slot.sequence = openSequence(this.#context);
     slot.lastUsed = 0;
+    slot.busy = false;
   }
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock, Logger } from '@rbee/daemon-kit';
-import { shuttingDown } from '../task/running-tasks.js';
+import { shuttingDown } from '../task/shutting-down.js';
 
 export interface LeasesOptions {
   readonly clock: Clock;

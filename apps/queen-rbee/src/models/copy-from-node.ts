@@ -3,6 +3,7 @@ import { formatModelRef, hiveRoutes, type ImportState, isRbeeError, type Model, 
 import type { CopyJob } from '../copy/copy-job.js';
 import { atNode, isLoss } from '../node/at-node.js';
 import type { LiveNode } from '../node/live-node.js';
+import { underDeadline } from '../worker/under-deadline.js';
 import { copyableFiles } from './choose-giver.js';
 import { cancelDownload } from './fetch-from-hub.js';
 import { followDownload } from './follow-download.js';
@@ -52,7 +53,8 @@ export async function copyFromNode(
   }
 }
 
-function beginImport(target: LiveNode, model: Model, { worker, correlationId, signal, timeouts }: CopyContext) {
+function beginImport(target: LiveNode, model: Model, context: CopyContext) {
+  const { worker, correlationId, signal, timeouts } = context;
   const files = (copyableFiles(model) ?? []).map(({ name, size_bytes, digest }) => ({ name, size_bytes, digest }));
   const { reference, variant, model_ref } = model;
   const named = variant == null ? model_ref : formatModelRef({ provider: 'hf', reference, variant });
@@ -68,12 +70,14 @@ async function sendOnce(
   target: LiveNode,
   model: Model,
   { download_id: downloadId, files: there }: ImportState,
-  { correlationId, timeouts, send, onEvent, ...context }: CopyContext,
+  { correlationId, timeouts, send, listener, onEvent, ...context }: CopyContext,
   onVerdict: (error: unknown) => void,
 ): Promise<'copied' | 'hub'> {
   const over = new AbortController();
   const signal = AbortSignal.any([context.signal, over.signal]);
-  const followed = followDownload(target, downloadId, { correlationId, signal, timeouts }, onEvent);
+  const followed = underDeadline(listener, (deadline) =>
+    followDownload(target, downloadId, { correlationId, deadline, signal, timeouts }, onEvent),
+  );
   followed.catch((error: unknown) => isLoss(error) || onVerdict(error));
   const atHub = there.length === 0;
   const offsets = new Map(there.map(({ name, offset }) => [name, offset]));

@@ -10,7 +10,14 @@ import type { HiveCall, LiveNode } from '../node/live-node.js';
 export async function followDownload(
   node: LiveNode,
   downloadId: string,
-  { timeouts, ...call }: HiveCall & { readonly timeouts: Pick<Timeouts, 'call' | 'keep_alive'> },
+  {
+    timeouts,
+    ...call
+  }: HiveCall & {
+    readonly timeouts: Pick<Timeouts, 'call' | 'keep_alive'>;
+    /** When those who need it have had enough, milliseconds since the epoch. */
+    readonly deadline: number | undefined;
+  },
   onEvent: (event: DownloadProgress) => void,
 ): Promise<void> {
   // A hive that lives shows it at each `keep_alive`, whatever becomes of the download.

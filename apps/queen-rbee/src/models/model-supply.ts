@@ -270,13 +270,13 @@ export class ModelSupply {
     }
   }
 
-  #contextOf({ correlationId, worker, abort }: Delivery, teller: DownloadTeller): SupplyContext {
+  #contextOf({ correlationId, worker, abort, crowd }: Delivery, teller: DownloadTeller): SupplyContext {
     const { clock, variables, timeouts } = this.#options;
     const waits = Array.from({ length: ATTEMPTS }, (_, index) =>
       index === 0 ? 0 : timeouts.download_retry * 2 ** (index - 1),
     );
     const onEvent = teller.take.bind(teller);
-    return { clock, variables, timeouts, waits, correlationId, worker, signal: abort.signal, onEvent };
+    return { clock, variables, timeouts, waits, correlationId, worker, signal: abort.signal, listener: crowd, onEvent };
   }
 
   /** The hive's own event may still be on its way; what it answers is at least as new. */

@@ -1,5 +1,6 @@
 import type { Clock, Timeouts } from '@rbee/daemon-kit';
 import type { DownloadProgress, PlannedWorker } from '@rbee/protocol';
+import type { Listener } from '../worker/crowd.js';
 
 /** How a model is brought to a node, whichever way. */
 export interface SupplyContext {
@@ -13,6 +14,8 @@ export interface SupplyContext {
   /** What the model is for. */
   readonly worker: PlannedWorker | undefined;
   readonly signal: AbortSignal;
+  /** Those for whom it is brought. */
+  readonly listener: Pick<Listener, 'deadline'>;
   readonly onEvent: (event: DownloadProgress) => void;
 }
 

@@ -23,6 +23,7 @@ import {
   RbeeError,
   type Resources,
   type Worker,
+  type WorkerChange,
   type WorkerDetail,
 } from '@rbee/protocol';
 import { connectHive } from '../link/connect-hive.js';
@@ -281,6 +282,24 @@ export class LiveNode {
     const worker = this.#state.worker(id);
     if (!worker) throw new RbeeError('WORKER_NOT_FOUND', `worker ${id} has gone`, { details: { worker_id: id } });
     return { ...this.link.workerAt(worker.url), key: this.#state.key(id) };
+  }
+
+  /** Takes what somebody else than the hive's stream tells of a worker; false when it is not known here. */
+  noteWorker(id: string, change: WorkerChange): boolean {
+    const known = this.#state.noteWorker(id, change);
+    if (known) this.#options.onChange();
+    return known;
+  }
+
+  /** Ids of the workers that take jobs and of which nothing was heard since a moment, in milliseconds since the epoch. */
+  silentSince(moment: number): string[] {
+    return this.#state.silentSince(moment);
+  }
+
+  /** Gives no new jobs to a worker that does not answer. */
+  markStale(id: string): void {
+    this.#state.markStale(id);
+    this.#options.onChange();
   }
 
   /** Forgets a worker that turned out to be gone, ahead of the hive's own event. */

@@ -1,5 +1,5 @@
 import { type Clock, Secret } from '@rbee/daemon-kit';
-import type { BackendStatus, GlobalWorker, HiveEvent, Model, Resources, Worker } from '@rbee/protocol';
+import type { BackendStatus, GlobalWorker, HiveEvent, Model, Resources, Worker, WorkerChange } from '@rbee/protocol';
 import type { NodeView, WorkerUsage } from '../placement/snapshot.js';
 
 type Snapshot = Extract<HiveEvent, { type: 'snapshot' }>;
@@ -48,6 +48,29 @@ export class NodeState {
 
   keepWorker(worker: Worker): void {
     this.#workers.set(worker.worker_id, { ...worker, seenAt: this.#clock.now() });
+  }
+
+  /** Changes a worker that is known, upon something that was heard of it; false when it is not known. */
+  noteWorker(id: string, { state, slots_available }: WorkerChange): boolean {
+    const worker = this.#workers.get(id);
+    if (!worker) return false;
+    const { state: before, slots_available: slotsBefore } = worker;
+    this.keepWorker({ ...worker, state: state ?? before, slots_available: slots_available ?? slotsBefore });
+    return true;
+  }
+
+  /** Marks a worker that does not answer: its jobs may end, new ones do not come. */
+  markStale(id: string): void {
+    const worker = this.#workers.get(id);
+    if (worker) worker.state = 'stale-but-busy';
+  }
+
+  /** Ids of the workers that take jobs and of which nothing was heard since a moment. */
+  silentSince(moment: number): string[] {
+    const silent = [...this.#workers.values()].filter(
+      ({ seenAt, state }) => seenAt < moment && /^(idle|busy|stale-but-busy)$/.test(state),
+    );
+    return silent.map(({ worker_id }) => worker_id);
   }
 
   /** False when it was not known. */
@@ -117,6 +140,7 @@ export class NodeState {
       models_loaded: worker.state === 'idle' || worker.state === 'busy' ? [worker.model_ref] : [],
       rbee_hive_url: hiveUrl,
       last_heartbeat_unix: Math.floor(worker.seenAt / 1000),
+      pinned: worker.pinned,
     }));
   }
 }

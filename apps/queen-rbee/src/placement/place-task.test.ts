@@ -14,7 +14,6 @@ function worker(worker_id: string, fields: Partial<WorkerView> = {}): WorkerView
     slots_total: 4,
     slots_available: 4,
     inFlight: 0,
-    waiting: 0,
     lastEndedMs: 500,
     ...fields,
   };
@@ -34,6 +33,10 @@ function node(name: string, fields: Partial<NodeView> = {}): NodeView {
     ...fields,
   };
 }
+
+/** An idle worker of another model that would free so many MB. */
+const roomy = (mb: number, fields: Partial<WorkerView> = {}) =>
+  worker('old', { model_ref: 'hf:org/n', memory_bytes: mb * MB, ...fields });
 
 /** A variant of hf:org/m in a node's catalog. */
 const model = (size_mb: number, variant = 'Q4_K_M'): NodeModelView => ({
@@ -80,6 +83,7 @@ const short = (placement: Placement) =>
         placement.action,
         placement.node,
         ...('worker' in placement ? [placement.worker] : []),
+        ...('workers' in placement ? placement.workers.map(({ id }) => id) : []),
         ...('start' in placement ? [placement.start] : []),
       ].join(' ');
 
@@ -118,12 +122,6 @@ describe('placeTask', () => {
       'use a w',
     ],
     ['no slot by own count', {}, [node('a', { workers: [busy] })], 'wait a w'],
-    [
-      'slots that waiting tasks will take',
-      {},
-      [node('a', { workers: [worker('w', { inFlight: 2, waiting: 2 })] })],
-      'wait a w',
-    ],
     [
       'an idle one before a busy one',
       {},
@@ -181,10 +179,78 @@ describe('placeTask', () => {
     ['a free worker before a start', {}, [node('a', { starting: [start()], workers: [worker('w')] })], 'use a w'],
     ['a start before a queue', {}, [node('a', { starting: [start()], workers: [busy] })], 'join a s1'],
     [
-      'the shortest queue',
+      'every worker that fits, wherever it is, those that are ill last',
       {},
-      [node('a', { workers: [worker('x', { inFlight: 4, waiting: 3 }), worker('y', { inFlight: 4, waiting: 1 })] })],
-      'wait a y',
+      [
+        node('a', { workers: [worker('x', { state: 'unhealthy' }), worker('y', { inFlight: 5, state: 'busy' })] }),
+        node('b', { workers: [worker('z', { inFlight: 4, state: 'busy' }), worker('v', { state: 'draining' })] }),
+      ],
+      'wait b z y x',
+    ],
+    [
+      'a worker with the very model that an answer began with',
+      { digest: 'd1' },
+      [node('a', { workers: [worker('x', { model_digest: 'd2' }), worker('y', { model_digest: 'd1' }), worker('z')] })],
+      'use a y',
+    ],
+    [
+      'a node whose catalog has the very model',
+      { digest: 'd1' },
+      [
+        node('a', { models: [{ ...model(1), digest: 'd2' }] }),
+        node('b', { models: [{ ...model(1), digest: 'd1' }] }),
+        node('c'),
+      ],
+      'start_worker b',
+    ],
+    [
+      'a start of the very model',
+      { digest: 'd1' },
+      [
+        node('a', { models: [{ ...model(1), digest: 'd2' }], starting: [start()] }),
+        node('b', { models: [{ ...model(1), digest: 'd1' }], starting: [start({ key: 's2' })] }),
+      ],
+      'join b s2',
+    ],
+    ['another model of that name on the asked-for node', { digest: 'd1', node: 'a' }, [node('a')], 'NO_NODE_FITS'],
+    ['a hive that may have the model', { digest: 'd1' }, [node('a', { hiveUp: false })], 'start_hive a'],
+    [
+      'free memory before memory that idle workers would free',
+      {},
+      [
+        node('a', { models: [model(500)], resources: ram(100), workers: [roomy(500)] }),
+        node('b', { resources: ram(600) }),
+      ],
+      'start_worker b',
+    ],
+    [
+      'memory that idle workers would free',
+      {},
+      [
+        node('a', { models: [model(500)], resources: ram(100), workers: [roomy(499)] }),
+        node('b', { resources: ram(100), workers: [roomy(250), roomy(250)] }),
+      ],
+      'start_worker b',
+    ],
+    [
+      'no memory of workers that are pinned, have a job, or somebody else has one on them',
+      {},
+      [
+        node('a', { models: [model(500)], resources: ram(100), workers: [roomy(900, { pinned: true })] }),
+        node('b', { resources: ram(100), workers: [roomy(900, { inFlight: 1 })] }),
+        node('c', { resources: ram(100), workers: [roomy(900, { slots_available: 3 })] }),
+        node('d', { resources: ram(100), workers: [roomy(900, { state: 'loading' })] }),
+      ],
+      'NO_NODE_FITS',
+    ],
+    [
+      'memory of the GPU on which idle workers are',
+      { backend: 'cuda', device: 1 },
+      [
+        node('a', { ...gpus(600, 100), models: [model(500)], workers: [roomy(500, { backend: 'cuda', device: 0 })] }),
+        node('b', { ...gpus(600, 100), workers: [roomy(500, { backend: 'cuda', device: 1, model_ref: 'hf:org/n' })] }),
+      ],
+      'start_worker b',
     ],
     ['the node that has the model', {}, [node('a'), node('b', { models: [model(1)] })], 'start_worker b'],
     [
@@ -331,6 +397,41 @@ describe('placeTask', () => {
           nodes: [
             { node: 'a', reason: 'it has 400 MB of disk free, 500 MB are needed' },
             { node: 'b', reason: 'away' },
+          ],
+        },
+      },
+    });
+  });
+
+  it('says how many slots a task waits for', () => {
+    const reasons = (...workers: WorkerView[]) => {
+      const placement = placeTask(wanted, [node('a', { workers })]);
+      return placement.action === 'wait' && [placement.reason, placement.workers];
+    };
+    const busy = (slots_total: number) => worker('w', { state: 'busy', slots_total, inFlight: slots_total });
+    const ill = worker('i', { state: 'unhealthy' });
+    expect(reasons(busy(1))).toEqual(['the only slot of the worker is in use', [{ id: 'w', slots: 1, busy: 1 }]]);
+    expect(reasons(busy(2), busy(4), ill)).toEqual([
+      'all 6 slots of 2 workers are in use',
+      [
+        { id: 'w', slots: 2, busy: 2 },
+        { id: 'w', slots: 4, busy: 4 },
+        { id: 'i', slots: 0, busy: 0 },
+      ],
+    ]);
+    expect(reasons(ill)).toEqual(['the worker does not answer its health checks', [{ id: 'i', slots: 0, busy: 0 }]]);
+  });
+
+  it('says why no other node can go on with an answer', () => {
+    const models = [{ ...model(1), digest: 'd2' }];
+    const placement = placeTask({ ...wanted, digest: 'd1' }, [node('a', { models }), node('b')]);
+    expect(placement).toMatchObject({
+      error: {
+        code: 'NO_NODE_FITS',
+        details: {
+          nodes: [
+            { node: 'a', reason: 'its model of that name has another digest' },
+            { node: 'b', reason: 'it does not have the model that the answer began with' },
           ],
         },
       },

@@ -30,6 +30,13 @@ export class ModelMatcher {
     return this.wanted && findModel(models, this.wanted);
   }
 
+  /** Whether a reference may mean the wanted model on some node. */
+  mayMatch(modelRef: string): boolean {
+    const { ref, same } = this.#read(modelRef);
+    if (same || !ref || !this.wanted) return same;
+    return ref.provider === this.wanted.provider && ref.reference === this.wanted.reference;
+  }
+
   /** Whether a reference means the wanted model on a node that has these models. */
   matches(modelRef: string, models: readonly KnownModel[]): boolean {
     const { ref, same } = this.#read(modelRef);

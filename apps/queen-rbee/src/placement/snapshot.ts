@@ -4,8 +4,6 @@ import type { Backend, BackendStatus, LinkKind, Model, Resources, Worker } from 
 export interface WorkerUsage {
   /** Jobs that this queen has running on it. */
   readonly inFlight: number;
-  /** Tasks that wait in this queen's queue for it. */
-  readonly waiting: number;
   /** When the last of this queen's jobs there ended, on the steady clock; `undefined` when there was none. */
   readonly lastEndedMs: number | undefined;
 }
@@ -13,7 +11,8 @@ export interface WorkerUsage {
 /** One worker as placement sees it. */
 export interface WorkerView
   extends WorkerUsage,
-    Pick<Worker, 'worker_id' | 'model_ref' | 'backend' | 'device' | 'state' | 'slots_total' | 'slots_available'> {}
+    Pick<Worker, 'worker_id' | 'model_ref' | 'backend' | 'device' | 'state' | 'slots_total' | 'slots_available'>,
+    Partial<Pick<Worker, 'pinned' | 'model_digest' | 'memory_bytes'>> {}
 
 /** A worker that is being started for some task; `device` is missing where the hive may choose. */
 export interface PendingStart {
@@ -27,7 +26,8 @@ export interface PendingStart {
 }
 
 /** One model in a node's catalog, as far as placement looks at it. */
-export type NodeModelView = Pick<Model, 'provider' | 'reference' | 'variant' | 'local_path' | 'size_bytes'>;
+export type NodeModelView = Pick<Model, 'provider' | 'reference' | 'variant' | 'local_path' | 'size_bytes'> &
+  Partial<Pick<Model, 'digest'>>;
 
 /** One node as placement sees it. What stands here is advisory: whoever acts on it checks again. */
 export interface NodeView {
@@ -51,6 +51,8 @@ export interface Wanted {
   readonly model: string;
   readonly backend: Backend;
   readonly device?: number | undefined;
+  /** SHA-256 that the model must have: the task goes on with what another worker has generated. */
+  readonly digest?: string | undefined;
   /** Workers that the task has lost or that turned it away. */
   readonly excluded?: ReadonlySet<string>;
   /** Nodes that could not serve the task, with the reason; they count only where no node was asked for. */

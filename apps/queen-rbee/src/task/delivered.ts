@@ -1,5 +1,11 @@
 import { type Resume, tokenEventSchema } from '@rbee/protocol';
 
+/** What another worker must be like to go on: the same model or, where its digest is not known, a worker on the same machine. */
+export interface ResumePlace {
+  readonly digest?: string;
+  readonly node?: string;
+}
+
 /**
  * What of a generation has gone out: enough for another worker to go on from there. Token events are kept as they came and read
  * only when a worker was lost, so that a token costs no parsing.
@@ -9,6 +15,8 @@ export class Delivered {
   promptIds: readonly number[] | undefined;
   /** SHA-256 of the model that made the tokens. */
   modelDigest: string | undefined;
+  /** The worker that took the job last, and its node. */
+  from: { readonly node: string; readonly workerId: string } | undefined;
   readonly #tokens: string[] = [];
 
   /** Number of `token` events. */
@@ -19,6 +27,13 @@ export class Delivered {
   /** Takes the data of a token event. */
   note(data: string): void {
     this.#tokens.push(data);
+  }
+
+  /** Where it can go on; as long as nothing has gone out, anywhere. */
+  get place(): ResumePlace {
+    if (this.count === 0) return {};
+    if (this.modelDigest !== undefined) return { digest: this.modelDigest };
+    return this.from === undefined ? {} : { node: this.from.node };
   }
 
   /** What another worker needs to go on; `undefined` when something of it is not known. */

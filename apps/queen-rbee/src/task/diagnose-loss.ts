@@ -1,9 +1,10 @@
-import { callJson, type Target } from '@rbee/daemon-kit';
+import { callJson, sleep, type Target } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError, workerRoutes } from '@rbee/protocol';
 import type { LiveNode } from '../node/live-node.js';
 
 /** Whoever is asked about a loss must answer quickly: the client waits. */
-const ASK_MS = 1_000;
+export const ASK_MS = 1_000;
+const ASK_AGAIN_MS = 100;
 
 /** A worker whose stream broke off, and how far the job had come. */
 export interface Loss {
@@ -13,6 +14,8 @@ export interface Loss {
   readonly tokensOut: number;
   readonly correlationId: string;
   readonly cause: unknown;
+  /** Whether the task ends with it: then it is worth a moment to learn from the hive why. */
+  readonly isLast: boolean;
 }
 
 /** Finds out what happened to a worker: WORKER_CRASHED when its process has gone, WORKER_CONNECTION_LOST when it still answers. */
@@ -61,14 +64,17 @@ async function stillAnswers({ target, correlationId }: Loss): Promise<boolean> {
   }
 }
 
-/** Why the process ended, as far as its hive knows already. */
-async function askHive({
-  node,
-  workerId,
-  correlationId,
-}: Loss): Promise<{ code: string; message: string } | undefined> {
+/** Why the process ended, as far as its hive knows already; it may notice the end a moment later than the queen does. */
+async function askHive(loss: Loss): Promise<{ code: string; message: string } | undefined> {
+  const { node, workerId, correlationId, isLast, target } = loss;
+  const { clock } = target;
+  const end = clock.monotonic() + ASK_MS;
   try {
-    return (await node.refreshWorker(workerId, { correlationId, timeoutMs: ASK_MS })).last_error;
+    for (;;) {
+      const { last_error, state } = await node.refreshWorker(workerId, { correlationId, timeoutMs: ASK_MS });
+      if (last_error || state === 'failed' || !isLast || clock.monotonic() >= end) return last_error;
+      await sleep(clock, ASK_AGAIN_MS);
+    }
   } catch (error) {
     // The hive may have gone too, or may have dropped the worker: then the plain fact has to do.
     if (!isRbeeError(error)) throw error;

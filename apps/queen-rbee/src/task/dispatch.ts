@@ -9,7 +9,7 @@ import {
   type Target,
   type Timeouts,
 } from '@rbee/daemon-kit';
-import { type BodyInputOf, isRbeeError, RbeeError, workerRoutes } from '@rbee/protocol';
+import { type BodyInputOf, isRbeeError, RbeeError, type Resume, workerRoutes } from '@rbee/protocol';
 import type { Task } from './task.js';
 
 export interface DispatchOptions {
@@ -19,13 +19,18 @@ export interface DispatchOptions {
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly workerId: string;
   readonly target: Target;
-  /** Sent along, so that the worker keeps to it. */
-  readonly deadline: number;
+  /** Where the job goes on; left out: it begins. */
+  readonly resume?: Resume | undefined;
 }
 
+/** How often a worker is told to give up what it still does under the id of a job, before the job goes elsewhere. */
+const MOST_TAKEOVERS = 2;
+
 /**
- * Sends a task to a worker and resolves when the worker has accepted it. A worker whose slots are all taken by others is
- * asked again after 1, 2 and 4 s; one that is still loading is waited for. Throws the worker's coded error otherwise.
+ * Sends a task to a worker and resolves when the worker has accepted it; from then on the task has a deadline, the one that was
+ * sent along. A worker whose slots are all taken by others is asked again after 1, 2 and 4 s; one that is still loading is
+ * waited for; one that is still at work on the same job, for a queen that is gone or on a connection that broke, is told to
+ * give that up. Throws the worker's coded error otherwise.
  */
 export async function dispatch(task: Task, options: DispatchOptions): Promise<IncomingStream> {
   const { clock, timeouts, variables, workerId } = options;
@@ -72,14 +77,28 @@ function toBusyError(error: RbeeError, workerId: string): RbeeError {
 async function sendWhenReady(task: Task, options: DispatchOptions): Promise<IncomingStream> {
   const { clock, timeouts } = options;
   const end = clock.monotonic() + timeouts.model_load;
-  for (;;) {
+  for (let takeovers = 0; ; ) {
     try {
       return await send(task, options);
     } catch (error) {
-      if (!isRbeeError(error) || error.code !== 'WORKER_NOT_READY' || clock.monotonic() >= end) throw error;
-      await untilReady(task, options, end);
+      if (!isRbeeError(error)) throw error;
+      if (error.code === 'JOB_ALREADY_RUNNING' && takeovers++ < MOST_TAKEOVERS) await takeOver(task, options);
+      else if (error.code === 'WORKER_NOT_READY' && clock.monotonic() < end) await untilReady(task, options, end);
+      else throw error;
     }
   }
+}
+
+/** Ends what a worker still does under the job's id: nobody listens to it any more. */
+async function takeOver(task: Task, { target, timeouts, workerId }: DispatchOptions): Promise<void> {
+  const { correlationId, signal } = task;
+  task.log.warn({ worker_id: workerId }, 'the worker is still at work on this job: it is told to give that up');
+  await callJson(target, workerRoutes.cancel, {
+    params: { request_id: task.id },
+    correlationId,
+    signal,
+    timeoutMs: timeouts.cancel_ack,
+  });
 }
 
 async function untilReady(
@@ -106,16 +125,20 @@ async function untilReady(
   }
 }
 
-async function send(task: Task, { timeouts, target, deadline, workerId }: DispatchOptions): Promise<IncomingStream> {
+async function send(task: Task, options: DispatchOptions): Promise<IncomingStream> {
+  const { clock, timeouts, target, workerId } = options;
   const { correlationId, signal } = task;
+  const deadline = task.deadline ?? clock.now() + timeouts.inference;
   try {
-    return await callStream(target, workerRoutes.infer, {
-      body: toInference(task),
+    const stream = await callStream(target, workerRoutes.infer, {
+      body: toInference(task, options.resume),
       correlationId,
       deadline,
       signal,
       timeoutMs: timeouts.first_byte,
     });
+    task.limit(deadline);
+    return stream;
   } catch (error) {
     throw isRbeeError(error) && error.details.timeout_ms !== undefined
       ? toSilenceError(workerId, timeouts.first_byte, error)
@@ -132,7 +155,7 @@ function toSilenceError(workerId: string, limitMs: number, cause: unknown): Rbee
   });
 }
 
-function toInference({ id, request }: Task): BodyInputOf<typeof workerRoutes.infer> {
+function toInference({ id, request }: Task, resume: Resume | undefined): BodyInputOf<typeof workerRoutes.infer> {
   const {
     node: _node,
     model: _model,
@@ -141,8 +164,8 @@ function toInference({ id, request }: Task): BodyInputOf<typeof workerRoutes.inf
     timeout_seconds: _limit,
     priority: _priority,
     on_disconnect: _onDisconnect,
-    resume: _resume,
+    resume: resumable,
     ...inference
   } = request;
-  return { ...inference, job_id: id, stream: true };
+  return { ...inference, job_id: id, stream: true, resumable, ...(resume ? { resume } : {}) };
 }

@@ -5,16 +5,18 @@ import { LocalLink } from '../link/local-link.js';
 import { ModelSupply } from '../models/model-supply.js';
 import { LiveNode } from '../node/live-node.js';
 import { Nodes } from '../node/nodes.js';
+import { lookAtNodes } from '../placement/look-at-nodes.js';
+import { TaskQueue } from '../queue/task-queue.js';
 import { brokeOff } from '../ssh/ssh-errors.js';
 import { ScriptedHive } from '../testing/scripted-hive.js';
 import { ScriptedLink } from '../testing/scripted-link.js';
 import { hang, ScriptedWorker, say } from '../testing/scripted-worker.js';
 import { Watch } from '../testing/watch.js';
-import { WorkerSlots } from '../worker/worker-slots.js';
 import { WorkerStarter } from '../worker/worker-starter.js';
 import { WorkerStarts } from '../worker/worker-starts.js';
+import { textOf } from './collect-answer.js';
 import { Task } from './task.js';
-import { CollectedOutput } from './task-output.js';
+import { TaskLog } from './task-log.js';
 import { TaskRunner } from './task-runner.js';
 
 const peer = { host: 'far.example', port: 22 };
@@ -38,9 +40,8 @@ describe('a task on a node whose connection is lost', () => {
     watch = new Watch();
     const parts = { log: silentLogger, timeouts, variables: { RBEE_NO_JITTER: '1' } };
     const clock = systemClock;
-    const slots: WorkerSlots = new WorkerSlots({ clock, queueLength: 4, capacityOf: () => 4 });
     const onChange = () => {
-      slots.settle();
+      queue.settle();
       watch.touch();
     };
     const hiveCommand = { command: 'false', args: [], variables: {}, outputFile: '/dev/null' };
@@ -50,7 +51,15 @@ describe('a task on a node whose connection is lost', () => {
     nodes.add(new LiveNode({ ...parts, link, onChange }));
     const supply = new ModelSupply({ ...parts, clock, nodes, send: async () => undefined });
     const starter = new WorkerStarter({ clock, log: silentLogger, timeouts, supply, signal: client.signal });
-    runner = new TaskRunner({ ...parts, clock, nodes, slots, starts: new WorkerStarts(starter, 4) });
+    const starts = new WorkerStarts(starter);
+    const queue = new TaskQueue({
+      clock,
+      queueLength: 4,
+      ageingMs: timeouts.batch_ageing,
+      look: (usage) => lookAtNodes({ nodes, starts }, usage),
+      hasWorker: () => true,
+    });
+    runner = new TaskRunner({ ...parts, clock, nodes, queue, starts });
   });
   afterEach(async () => {
     nodes.close();
@@ -61,18 +70,19 @@ describe('a task on a node whose connection is lost', () => {
   /** Runs a task; resolves with its text, or with the error that ends it. */
   async function run(onToken: () => void = () => undefined): Promise<string | RbeeError | undefined> {
     const request = taskRequestSchema.parse({ node: 'far', prompt: 'p' });
-    const fields = { id: 'j', ticket: 1, correlationId: 'c', deadline: undefined, client: client.signal };
+    const fields = { id: 'j', ticket: 1, correlationId: 'c', deadline: undefined, client: '127.0.0.1' };
     const task = new Task({ ...fields, request, clock: systemClock, log: silentLogger });
-    const output = new CollectedOutput('j');
+    const output = new TaskLog({ run: 1 });
     const relay = output.relay.bind(output);
-    output.relay = (message, kind) => {
-      relay(message, kind);
+    output.relay = (message, kind, signal) => {
+      relay(message, kind, signal);
       if (kind === 'token') onToken();
       return undefined;
     };
     try {
       await runner.run(task, output);
-      return output.result?.text;
+      output.commit();
+      return textOf(output.answer());
     } catch (error) {
       if (isRbeeError(error)) return error;
       throw error;

@@ -3,6 +3,7 @@ import {
   type ErrorEvent,
   errorEventSchema,
   fromErrorEvent,
+  type InferenceEvent,
   inferenceEventSchema,
   normalizeInferenceEvent,
   RbeeError,
@@ -11,23 +12,29 @@ import {
 import { StallWatch } from './stall-watch.js';
 import type { Task } from './task.js';
 import type { MessageKind, TaskOutput } from './task-output.js';
+import { mayBeToken, readTokenIndex } from './token-index.js';
+
+type StartedEvent = Extract<InferenceEvent, { type: 'started' }>;
 
 export interface RelayOptions {
   readonly clock: Clock;
   readonly timeouts: Pick<Timeouts, 'first_byte' | 'stall'>;
   readonly workerId: string;
+  /** SHA-256 of the model that the worker runs, where it is known. */
+  readonly modelDigest: string | undefined;
+  /** Whether the job may go elsewhere now when the worker gives it up. */
+  readonly mayLeave: () => boolean;
 }
 
 /** How a worker's stream ended. */
-export type RelayEnd = { readonly kind: 'end' } | { readonly kind: 'error'; readonly event: ErrorEvent | undefined };
-
-const OPEN_BRACE = 123;
-const CLOSE_BRACE = 125;
+export type RelayEnd = 'end' | 'error';
 
 /**
- * Passes a worker's events on as they are, each at once, until its terminal event. Tokens are not parsed. Throws the
- * task's reason when it is aborted, WORKER_CONNECTION_LOST when the stream breaks off, and, as long as no token has
- * gone out, the error of a worker that gave the job up because it shuts down, so that the job can go elsewhere.
+ * Passes a worker's events on, each at once and as it is, until its terminal event. Tokens are not parsed; what of them went
+ * out is noted in the task, and so are the tokens of the prompt, which go no further. Throws the task's reason when it is
+ * aborted; WORKER_CONNECTION_LOST when the stream breaks off; INFERENCE_TIMEOUT when no token comes any more; INVALID_RESPONSE
+ * when the events cannot be those of this job; and, where the job may leave, the error of a worker that gave it up because
+ * it shuts down.
  */
 export async function relay(
   stream: IncomingStream,
@@ -35,43 +42,52 @@ export async function relay(
   output: TaskOutput,
   options: RelayOptions,
 ): Promise<RelayEnd> {
-  const { signal } = task;
+  const { signal, delivered } = task;
+  const { workerId } = options;
+  let stalled: RbeeError | undefined;
   const watch = new StallWatch({
     clock: options.clock,
     firstMs: options.timeouts.first_byte,
     stallMs: options.timeouts.stall,
-    onStall: (limitMs) => task.cancel(toStallError(task, options.workerId, limitMs)),
+    onStall: (limitMs) => {
+      stalled = toStallError(task, workerId, limitMs);
+      stream.close();
+    },
   });
+  // A job that goes on was started elsewhere.
+  let started = delivered.count > 0;
   try {
     for await (const incoming of stream.messages) {
       if (signal.aborted) throw signal.reason;
+      if (stalled) throw stalled;
       const message = incoming.event === undefined ? nameOlderEvent(incoming) : incoming;
       const kind = kindOf(message);
       if (!kind) {
         task.log.warn(
-          { event: incoming.event, worker_id: options.workerId },
+          { event: incoming.event, worker_id: workerId },
           'skipped an event of a worker: it is unknown or cannot be read',
         );
         continue;
       }
+      if (kind === 'token' || kind === 'end') checkPlace(message, kind, started, task, workerId);
       if (kind === 'token') {
         watch.token();
-        task.tokensOut++;
+        delivered.note(message.data);
       }
       const error = kind === 'error' ? readEvent(errorEventSchema, message) : undefined;
-      if (error && task.tokensOut === 0 && gaveUp(error)) throw fromErrorEvent(error);
-      const behind = output.relay(message, kind, signal);
-      if (kind === 'end') return { kind };
-      if (kind === 'error') return { kind, event: error };
+      if (error && gaveUp(error) && options.mayLeave()) throw fromErrorEvent(error);
+      const passed = kind === 'started' ? takeStart(message, task, options) : message;
+      if (kind === 'started') started = true;
+      const behind = output.relay(passed, kind, signal);
+      if (kind === 'end' || kind === 'error') return kind;
       if (!behind) continue;
       watch.pause();
       await behind;
       watch.resume();
     }
-    throw new RbeeError(
-      'WORKER_CONNECTION_LOST',
-      `the stream of worker ${options.workerId} ended without a terminal event`,
-    );
+    throw new RbeeError('WORKER_CONNECTION_LOST', `the stream of worker ${workerId} ended without a terminal event`);
+  } catch (error) {
+    throw stalled && !signal.aborted ? stalled : error;
   } finally {
     watch.stop();
   }
@@ -81,26 +97,54 @@ export async function relay(
 function kindOf({ event, data }: SseMessage): MessageKind | undefined {
   switch (event) {
     case 'token':
-      // Parsing every token would double its price; whatever is no object at all is found out for nothing.
-      return data.charCodeAt(0) === OPEN_BRACE && data.charCodeAt(data.length - 1) === CLOSE_BRACE ? event : undefined;
+      return mayBeToken(data) ? event : undefined;
     case 'started':
     case 'narration':
     case 'metrics':
     case 'end':
     case 'error':
-      return isJson(data) ? event : undefined;
+      return isEvent(data, event) ? event : undefined;
     default:
       return undefined;
   }
 }
 
-function isJson(text: string): boolean {
+function isEvent(text: string, type: MessageKind): boolean {
   try {
-    return typeof JSON.parse(text) === 'object';
+    const event = inferenceEventSchema.safeParse(JSON.parse(text)).data;
+    return event?.type === type;
   } catch {
     // Said by the return value; the caller logs it.
     return false;
   }
+}
+
+/** Throws INVALID_RESPONSE for an event that cannot come now: to pass it on would spoil what the client has. */
+function checkPlace({ data }: SseMessage, kind: 'token' | 'end', started: boolean, task: Task, workerId: string): void {
+  const expected = task.delivered.count;
+  const { max_tokens = Number.POSITIVE_INFINITY } = task.request;
+  let fault: string | undefined;
+  if (!started) fault = `its ${kind} event came before the start`;
+  else if (kind === 'token') {
+    const index = readTokenIndex(data);
+    if (index === undefined) fault = `its token ${expected} cannot be read`;
+    else if (index !== expected) fault = `it sent token ${index} where token ${expected} belongs`;
+    else if (index >= max_tokens) fault = `it sent more than ${max_tokens} tokens`;
+  }
+  if (fault === undefined) return;
+  throw new RbeeError('INVALID_RESPONSE', `worker ${workerId} does not keep to the protocol: ${fault}`, {
+    details: { service: 'llm-worker-rbee', worker_id: workerId, tokens_out: expected },
+    suggestion: `repeat the request; if it happens again, stop this worker: rbee-keeper workers shutdown --id ${workerId}`,
+  });
+}
+
+/** Notes the tokens of the prompt, which are the queen's alone; gives the event without them. */
+function takeStart(message: SseMessage, { delivered }: Task, { modelDigest }: RelayOptions): SseMessage {
+  if (delivered.count > 0) return message;
+  const { prompt_ids, ...event } = JSON.parse(message.data) as StartedEvent;
+  delivered.promptIds = prompt_ids && prompt_ids.length > 0 ? prompt_ids : undefined;
+  delivered.modelDigest = modelDigest;
+  return prompt_ids === undefined ? message : { ...message, data: JSON.stringify(event) };
 }
 
 /** An event of an older worker, which has no name, in today's form; other messages as they are. */

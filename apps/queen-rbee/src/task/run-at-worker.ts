@@ -1,11 +1,13 @@
 import { type Clock, callJson, type Target, type Timeouts } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError, workerRoutes } from '@rbee/protocol';
 import type { LiveNode } from '../node/live-node.js';
-import { diagnoseLoss } from './diagnose-loss.js';
+import { ASK_MS, diagnoseLoss } from './diagnose-loss.js';
 import { dispatch } from './dispatch.js';
 import { relay } from './relay.js';
+import { mayGoOn } from './resume.js';
 import type { Task } from './task.js';
 import type { TaskOutput } from './task-output.js';
+import { WorkerLost } from './worker-lost.js';
 
 export interface RunAtWorkerOptions {
   readonly clock: Clock;
@@ -13,12 +15,15 @@ export interface RunAtWorkerOptions {
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly node: LiveNode;
   readonly workerId: string;
+  /** Given what still goes on at the worker when the job has left it: its slot is not free before that. */
+  readonly afterwards: (work: Promise<unknown>) => void;
 }
 
 /**
- * Runs a task's job on one worker, on which it has a slot. Resolves when the job's terminal event was passed on. Throws
- * the task's reason when it is aborted, after the worker has confirmed that it gave the job up; otherwise what went
- * wrong, with the worker excluded from the task's next placement when it cannot serve it.
+ * Runs a task's job on one worker, on which it has a slot: from its beginning or, where tokens have gone out, from there.
+ * Resolves when the job's terminal event was passed on. Throws the task's reason when it is aborted, after the worker has
+ * confirmed that it gave the job up; otherwise what went wrong, as `WorkerLost` where the worker did not do its part, with
+ * the worker excluded from the task's next placement when it cannot serve it.
  */
 export async function runAtWorker(task: Task, output: TaskOutput, options: RunAtWorkerOptions): Promise<void> {
   const { clock, timeouts, variables, node, workerId } = options;
@@ -28,12 +33,15 @@ export async function runAtWorker(task: Task, output: TaskOutput, options: RunAt
   let accepted = false;
   try {
     target = await node.reachWorker(workerId, { correlationId, signal });
-    const deadline = task.deadline ?? clock.now() + timeouts.inference;
-    const stream = await dispatch(task, { clock, timeouts, variables, workerId, target, deadline });
+    const modelDigest = node.worker(workerId)?.model_digest;
+    const resume = task.tokensOut > 0 ? task.delivered.toResume() : undefined;
+    const stream = await dispatch(task, { clock, timeouts, variables, workerId, target, resume });
     accepted = true;
-    task.limit(clock.now() + timeouts.inference);
+    if (resume) tellResumed(task, node, workerId);
+    task.delivered.from = { node: node.name, workerId };
     output.accept();
-    const { kind } = await relay(stream, task, output, { clock, timeouts, workerId });
+    const mayLeave = () => task.tokensOut === 0 || mayGoOn(task, variables);
+    const kind = await relay(stream, task, output, { clock, timeouts, workerId, modelDigest, mayLeave });
     const duration_ms = Math.round(clock.monotonic() - startedAt);
     task.log.info({ worker_id: workerId, tokens_out: task.tokensOut, duration_ms }, `the task ended with ${kind}`);
   } catch (error) {
@@ -45,17 +53,40 @@ export async function runAtWorker(task: Task, output: TaskOutput, options: RunAt
   }
 }
 
-/** Tells the worker to give the job up, so that its slot is free before the client hears the end. */
-async function cancelAt(target: Target, task: Task, timeoutMs: number): Promise<void> {
+function tellResumed(task: Task, node: LiveNode, workerId: string): void {
+  const former = task.delivered.from?.workerId ?? workerId;
+  task.resumed++;
+  const before = former === workerId ? '' : `, in place of ${nickname(former)}`;
+  task.narrate({
+    actor: 'queen-rbee',
+    action: 'task_resumed',
+    target: former,
+    worker_id: workerId,
+    human: `going on after ${task.tokensOut} tokens at ${nickname(workerId)} on ${node.name}${before}`,
+  });
+}
+
+/** The beginning of a worker's id, which tells it apart from others in a sentence. */
+function nickname(workerId: string): string {
+  return workerId.slice(0, 'worker-'.length + 8);
+}
+
+/** What became of the wish that a worker gives a job up; `silent`: it was asked and did not say. */
+type Cancelled = 'confirmed' | 'silent' | 'unreachable';
+
+/** Tells the worker to give the job up, so that its slot is free. */
+async function cancelAt(target: Target, task: Task, timeoutMs: number): Promise<Cancelled> {
   try {
     await callJson(target, workerRoutes.cancel, {
       params: { request_id: task.id },
       correlationId: task.correlationId,
       timeoutMs,
     });
+    return 'confirmed';
   } catch (error) {
     if (!isRbeeError(error)) throw error;
     task.log.warn({ error_code: error.code }, `a worker did not confirm the cancellation: ${error.message}`);
+    return error.details.timeout_ms === undefined ? 'unreachable' : 'silent';
   }
 }
 
@@ -63,15 +94,26 @@ async function cancelAt(target: Target, task: Task, timeoutMs: number): Promise<
 async function explain(
   error: unknown,
   task: Task,
-  { node, workerId, timeouts }: RunAtWorkerOptions,
+  options: RunAtWorkerOptions,
   target: Target | undefined,
   accepted: boolean,
 ): Promise<unknown> {
   if (!isRbeeError(error)) return error;
+  const { node, workerId } = options;
   const details = { worker_id: workerId };
-  if (error.code === 'WORKER_DRAINING' || error.code === 'WORKER_NOT_READY') {
-    task.excluded.add(workerId);
-    return error;
+  switch (error.code) {
+    case 'WORKER_DRAINING':
+    case 'WORKER_NOT_READY':
+    case 'JOB_ALREADY_RUNNING':
+      task.excluded.add(workerId);
+      return error;
+    case 'CANCELLED':
+      if (!accepted) return error;
+      task.excluded.add(workerId);
+      return new RbeeError('WORKER_DRAINING', `worker ${workerId} gave the job up`, { details, cause: error });
+    case 'INFERENCE_TIMEOUT':
+    case 'INVALID_RESPONSE':
+      return target ? await leave(error, task, options, target) : error;
   }
   if (error.code === 'WORKER_NOT_FOUND' || (!accepted && error.details.cause === 'ECONNREFUSED')) {
     // It was gone before the job reached it: that is old news of the hive's rather than a loss.
@@ -79,31 +121,71 @@ async function explain(
     node.forgetWorker(workerId);
     return new RbeeError('WORKER_NOT_FOUND', `worker ${workerId} has gone`, { details, cause: error });
   }
-  if (error.code === 'CANCELLED' && accepted) {
-    task.excluded.add(workerId);
-    return new RbeeError('WORKER_DRAINING', `worker ${workerId} gave the job up`, { details, cause: error });
-  }
-  if (!target || !(error.code === 'WORKER_CONNECTION_LOST' || error.code === 'CONNECTION_TIMEOUT')) return error;
+  if (!target || !isBroken(error, accepted)) return error;
   const { correlationId, tokensOut } = task;
-  const loss = await diagnoseLoss({ node, target, workerId, tokensOut, correlationId, cause: error });
-  if (loss.code === 'WORKER_CRASHED') {
-    task.excluded.add(workerId);
-    node.forgetWorker(workerId);
-    task.narrate({
-      actor: 'queen-rbee',
-      action: 'worker_crash',
-      target: workerId,
-      worker_id: workerId,
-      level: 'warn',
-      error_kind: 'worker_crash',
-      human: `the worker ended after ${tokensOut} tokens`,
-    });
-    return loss;
-  }
-  // It may still be at work on the job, under an id that the next attempt needs.
+  const isLast = tokensOut > 0 && !mayGoOn(task, options.variables);
+  const loss = await diagnoseLoss({ node, target, workerId, tokensOut, correlationId, cause: error, isLast });
+  if (loss.code !== 'WORKER_CRASHED') return await letGo(loss, task, options, target);
+  task.excluded.add(workerId);
+  node.forgetWorker(workerId);
+  task.narrate({
+    actor: 'queen-rbee',
+    action: 'worker_crash',
+    target: workerId,
+    worker_id: workerId,
+    level: 'warn',
+    error_kind: 'worker_crash',
+    human: `the worker ended after ${tokensOut} tokens`,
+  });
+  return new WorkerLost(workerId, loss);
+}
+
+/** Whether the connection to the worker broke, on whichever way it went. */
+function isBroken({ code }: RbeeError, accepted: boolean): boolean {
+  if (code === 'WORKER_CONNECTION_LOST' || code === 'CONNECTION_TIMEOUT') return true;
+  return accepted && code === 'SSH_CONNECTION_TIMEOUT';
+}
+
+/** Takes a job away from a worker that does not get on with it, or says what cannot be. */
+async function leave(error: RbeeError, task: Task, options: RunAtWorkerOptions, target: Target): Promise<WorkerLost> {
+  const { timeouts, variables, workerId, afterwards } = options;
+  task.excluded.add(workerId);
   const cancelled = cancelAt(target, task, timeouts.cancel_ack);
-  // With tokens out there is none, and a client does not wait for a machine that has gone.
-  if (tokensOut === 0 || node.standing.status === 'reachable') await cancelled;
-  else cancelled.catch((error: unknown) => task.log.error({ error }, 'a job could not be cancelled'));
-  return loss;
+  afterwards(cancelled);
+  // A job that goes on elsewhere does not wait for the worker that it leaves.
+  if (!mayGoOn(task, variables)) await cancelled;
+  return new WorkerLost(workerId, withWorker(error, workerId));
+}
+
+function withWorker({ code, message, details, suggestion, cause }: RbeeError, workerId: string): RbeeError {
+  return new RbeeError(code, message, {
+    details: { ...details, worker_id: workerId },
+    cause,
+    ...(suggestion === undefined ? {} : { suggestion }),
+  });
+}
+
+/**
+ * Leaves a worker that lives although the connection to it broke. It may be the best one to go on, but not as long as it
+ * can still take the end of the old job for that of the new one.
+ */
+async function letGo(loss: RbeeError, task: Task, options: RunAtWorkerOptions, target: Target): Promise<WorkerLost> {
+  const { node, workerId, timeouts, clock, afterwards } = options;
+  task.excluded.add(workerId);
+  const cancelled = cancelAt(target, task, timeouts.cancel_ack).then((outcome) => {
+    if (outcome !== 'silent') task.excluded.delete(workerId);
+  });
+  afterwards(cancelled);
+  // Nobody waits for a machine that has gone.
+  const patience = node.standing.status !== 'reachable' ? 0 : task.tokensOut === 0 ? timeouts.cancel_ack : ASK_MS;
+  await atMost(clock, patience, cancelled);
+  return new WorkerLost(workerId, loss);
+}
+
+/** Resolves when a promise has settled, or after some time. */
+function atMost(clock: Clock, limitMs: number, promise: Promise<void>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(limitMs, resolve);
+    promise.then(resolve, reject).finally(cancel);
+  });
 }

@@ -38,6 +38,7 @@ interface Held {
   readonly model: string;
   readonly backend: Backend;
   state: Worker['state'];
+  pinned: boolean;
 }
 
 /** A hive that answers the hive's routes over HTTP; its workers are scripted ones in the same process. */
@@ -90,11 +91,11 @@ export class ScriptedHive {
   /** Adds a worker that runs already. */
   async addWorker(
     worker: ScriptedWorker,
-    { model = 'builtin:honeycomb', backend = 'cpu' as Backend, state = 'idle' as Worker['state'] } = {},
+    { model = 'builtin:honeycomb', backend = 'cpu' as Backend, state = 'idle' as Worker['state'], pinned = false } = {},
   ): Promise<ScriptedWorker> {
     await worker.start();
     this.#everyWorker.push(worker);
-    this.held.set(worker.id, { worker, model, backend, state });
+    this.held.set(worker.id, { worker, model, backend, state, pinned });
     this.announce(worker.id, 'added');
     return worker;
   }
@@ -145,7 +146,7 @@ export class ScriptedHive {
     return held;
   }
 
-  #describe({ worker, model, backend, state }: Held): Worker {
+  #describe({ worker, model, backend, state, pinned }: Held): Worker {
     return {
       id: worker.id,
       worker_id: worker.id,
@@ -161,6 +162,8 @@ export class ScriptedHive {
       restart_count: 0,
       failed_health_checks: 0,
       owned: true,
+      pinned,
+      model_digest: worker.digest,
     };
   }
 
@@ -195,8 +198,11 @@ export class ScriptedHive {
         this.setState(worker_id, 'idle');
         stream.send({ type: 'end', worker_id, state: 'idle' });
       },
-      pinWorker: async () => {
-        throw new RbeeError('NOT_FOUND', 'not built yet');
+      pinWorker: async (call) => {
+        const held = this.#get(call.params.worker_id);
+        held.pinned = call.body.pinned;
+        this.announce(held.worker.id, 'changed');
+        return this.#describe(held);
       },
       shutdownWorker: async (call) => {
         const { worker } = this.#get(call.params.worker_id);
@@ -221,7 +227,8 @@ export class ScriptedHive {
     if (this.spawnError) throw this.spawnError;
     const worker = this.makeWorker();
     worker.state = 'loading';
-    await this.addWorker(worker, { model: call.body.model, backend: call.body.backend, state: 'loading' });
+    const { model, backend, pinned } = call.body;
+    await this.addWorker(worker, { model, backend, pinned, state: 'loading' });
     return {
       worker_id: worker.id,
       url: worker.url,

@@ -122,6 +122,7 @@ export class ScriptedModels {
       local_path: join(this.#folder, `${id}-0`),
       size_bytes: files.reduce((sum, { size_bytes }) => sum + size_bytes, 0),
       downloaded_at_unix: 0,
+      digest: files.length === 1 ? files[0]?.digest : undefined,
     } as Model;
     this.held.set(id, model);
     this.#onModel('added', model);

@@ -27,10 +27,36 @@ export interface ScriptedJob {
 
 export type JobScript = (job: ScriptedJob) => Promise<void>;
 
-/** Sends words as tokens and ends well. */
-export function say(words: readonly string[]): JobScript {
+/** Sends words as tokens, from one of them on, and ends well. */
+export function say(words: readonly string[], from = 0): JobScript {
   return async ({ stream }) => {
-    for (const [i, t] of words.entries()) stream.send({ type: 'token', t, i });
+    for (const [i, t] of words.entries()) if (i >= from) stream.send({ type: 'token', t, i });
+    stream.send({ type: 'end', tokens_out: words.length, decode_time_ms: 1, stop_reason: 'EOS' });
+  };
+}
+
+/** How a recital is broken off. */
+export interface BreakOff {
+  /** Index of the first word that is not said any more. */
+  readonly at: number;
+  /** What happens in its place; then the job hangs. */
+  readonly act?: (job: ScriptedJob) => unknown;
+}
+
+/** Sends words as tokens with an id each, from where the job goes on, and ends well or is broken off. */
+export function recite(words: readonly string[], breakOff?: BreakOff): JobScript {
+  return async (job) => {
+    const { stream, request } = job;
+    for (let i = request.resume?.next_i ?? 0; i < words.length; i++) {
+      if (i === breakOff?.at) {
+        // What was said before is on its way by then.
+        await new Promise((resolve) => setImmediate(resolve));
+        await breakOff.act?.(job);
+        await new Promise(() => undefined);
+      }
+      const keptUp = stream.send({ type: 'token', t: words[i] ?? '', i, ids: [i + 1] });
+      if (!keptUp) await stream.drained(job.signal);
+    }
     stream.send({ type: 'end', tokens_out: words.length, decode_time_ms: 1, stop_reason: 'EOS' });
   };
 }
@@ -57,7 +83,17 @@ export class ScriptedWorker {
   busyAnswers = 0;
   /** Whether a cancellation is never answered. */
   deaf = false;
+  /** Does not answer the question whether it is ready. */
+  deafToLooks = false;
   script: JobScript = say(['Once', ' upon']);
+  /** What `started` tells of the prompt where the request is resumable; `undefined`: nothing, like an older worker. */
+  promptIds: readonly number[] | undefined;
+  /** What it sends before `started`. */
+  beforeStart: (job: ScriptedJob) => void = () => undefined;
+  /** Whether it goes on with a job that was cancelled. */
+  keepsJobs = false;
+  /** SHA-256 of its model, as its hive tells it. */
+  digest: string | undefined;
   #listening: Listening | undefined;
 
   constructor(
@@ -74,12 +110,15 @@ export class ScriptedWorker {
   async start(): Promise<this> {
     const handlers = {
       health: async () => ({ status: 'healthy' as const, vram_bytes: 0, uptime_seconds: 1 }),
-      ready: async () => ({
-        ready: this.state === 'idle',
-        state: this.state,
-        slots_total: this.slots,
-        slots_available: this.slots - this.jobs.size,
-      }),
+      ready: async ({ signal }: Call) => {
+        if (this.deafToLooks) await orAborted(new Promise(() => undefined), signal);
+        return {
+          ready: this.state === 'idle',
+          state: this.state,
+          slots_total: this.slots,
+          slots_available: this.slots - this.jobs.size,
+        };
+      },
       loadingProgress: async (_call: unknown, stream: EventStream<{ stage: 'ready' }>) => {
         stream.send({ stage: 'ready' });
       },
@@ -128,7 +167,12 @@ export class ScriptedWorker {
     this.jobs.set(id, job);
     try {
       stream.open({ 'X-Request-Id': id });
-      stream.send({ type: 'started', job_id: id, model: 'scripted', started_at: new Date(0).toISOString() });
+      this.beforeStart(job);
+      if (!request.resume) {
+        const started = { job_id: id, model: 'scripted', started_at: new Date(0).toISOString() };
+        const told = request.resumable && this.promptIds ? { prompt_ids: [...this.promptIds] } : {};
+        stream.send({ type: 'started', ...started, ...told });
+      }
       this.watch.touch();
       await orAborted(this.script(job), signal);
     } finally {
@@ -141,6 +185,7 @@ export class ScriptedWorker {
     this.cancelled.push(id);
     this.watch.touch();
     if (this.deaf) await new Promise(() => undefined);
+    if (this.keepsJobs) return;
     this.jobs.get(id)?.cancel(new RbeeError('CANCELLED', 'cancelled on request'));
     await this.watch.until(() => !this.jobs.has(id));
   }

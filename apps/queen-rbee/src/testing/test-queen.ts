@@ -19,6 +19,13 @@ export interface TestQueenOptions {
   readonly log?: Logger;
 }
 
+const EVENT_IDS = new WeakMap<SentEvent, string>();
+
+/** The id that an event had on the wire; empty for one without. */
+export function idOf(event: SentEvent | undefined): string {
+  return (event && EVENT_IDS.get(event)) ?? '';
+}
+
 /** An event of a task stream, read back from the wire. */
 export interface SentEvent {
   readonly type: string;
@@ -188,9 +195,10 @@ function readAnswer(response: Response): Answer {
   return { status: response.status, headers: response.headers, events, until, all };
 }
 
-function toSentEvent({ event, data }: SseMessage): SentEvent {
+function toSentEvent({ event, data, id }: SseMessage): SentEvent {
   if (data === '[DONE]') return { type: '[DONE]' };
   const parsed = JSON.parse(data) as SentEvent;
   if (parsed.type !== event) throw new Error(`the event ${event} carries the type ${parsed.type}`);
+  if (id !== undefined) EVENT_IDS.set(parsed, id);
   return parsed;
 }

@@ -7,6 +7,8 @@ export interface Listener {
   readonly narrate: Narrate;
   /** Passes on what another process said. */
   readonly pass: (event: Narration | ProgressEvent) => void;
+  /** When its patience ends, milliseconds since the epoch; left out: never. */
+  readonly deadline?: number | undefined;
 }
 
 /** All who wait for one piece of work: whatever is said reaches each of them. */
@@ -16,6 +18,16 @@ export class Crowd implements Listener {
 
   get size(): number {
     return this.#members.size;
+  }
+
+  /** The latest deadline of all; `undefined` while there is one without, or nobody at all. */
+  get deadline(): number | undefined {
+    let latest: number | undefined;
+    for (const { deadline } of this.#members) {
+      if (deadline === undefined) return undefined;
+      latest = Math.max(latest ?? 0, deadline);
+    }
+    return latest;
   }
 
   /** Adds a member, who first hears how far the work has come; the returned function lets the member go. */

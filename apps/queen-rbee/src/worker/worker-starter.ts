@@ -15,6 +15,7 @@ import {
   isRbeeError,
   type ProgressEvent,
   RbeeError,
+  type SpawnRequest,
   toErrorCode,
   toRbeeError,
   workerRoutes,
@@ -25,6 +26,7 @@ import type { LiveNode } from '../node/live-node.js';
 import { placeTask } from '../placement/place-task.js';
 import type { Wanted } from '../placement/snapshot.js';
 import type { Listener } from './crowd.js';
+import { underDeadline } from './under-deadline.js';
 
 /** With less than 8 GB of memory or 50 GB of disk few models fit. */
 const COMFORTABLE_RAM_MB = 8 * 1024;
@@ -38,6 +40,9 @@ export interface StartContext {
   /** Runs work of which nothing is left to use: its signal is aborted when nobody waits for the start any more. */
   readonly whileWanted: <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 }
+
+/** What a worker that is started ahead of any task gets besides; it is one more, whatever runs already. */
+export type Ahead = Pick<SpawnRequest, 'slots_total' | 'context_size' | 'pinned'>;
 
 export interface WorkerStarterOptions {
   readonly clock: Clock;
@@ -57,7 +62,8 @@ export class WorkerStarter {
   }
 
   /** Preflight of the hive, the model's way to it, spawn, loading, confirmation. Resolves with the worker's id; throws the coded error of whoever refused. */
-  async start(node: LiveNode, wanted: Wanted, context: StartContext): Promise<string> {
+  async start(node: LiveNode, wanted: Wanted, context: StartContext, ahead?: Ahead): Promise<string> {
+    const findPresent = ahead ? () => undefined : findPresentWorker;
     try {
       const backends = await this.#preflight(node, context);
       let present = findPresent(node, wanted);
@@ -70,7 +76,7 @@ export class WorkerStarter {
       if (present) context.onWorker(present.worker);
       if (present?.action === 'follow') await this.follow(node, present.worker, context);
       if (present) return present.worker;
-      return await this.#spawn(node, wanted, context);
+      return await this.#spawn(node, wanted, context, ahead);
     } catch (error) {
       const { error_code, message } = { error_code: toRbeeError(error).code, message: (error as Error).message };
       this.#options.log.warn(
@@ -84,7 +90,7 @@ export class WorkerStarter {
   /** Follows a worker that is loading until it takes jobs. Throws what its start failed with, or LOADING_TIMEOUT. */
   async follow(node: LiveNode, workerId: string, context: StartContext): Promise<void> {
     try {
-      await this.#followEvents(node, workerId, context);
+      await underDeadline(context.listener, (deadline) => this.#followEvents(node, workerId, context, deadline));
     } catch (error) {
       // Its end must not be met a second time, by the next attempt, before the node's own stream has told of it.
       if (isHiveLost(error)) node.forgetHive();
@@ -137,7 +143,7 @@ export class WorkerStarter {
     }
   }
 
-  async #spawn(node: LiveNode, wanted: Wanted, context: StartContext): Promise<string> {
+  async #spawn(node: LiveNode, wanted: Wanted, context: StartContext, ahead: Ahead | undefined): Promise<string> {
     const { listener, correlationId } = context;
     const { clock, timeouts, signal } = this.#options;
     const startedAt = clock.monotonic();
@@ -157,8 +163,10 @@ export class WorkerStarter {
         model: wanted.model,
         backend: wanted.backend,
         ...(wanted.device === undefined ? {} : { device: wanted.device }),
+        ...ahead,
       },
       correlationId,
+      deadline: listener.deadline,
       signal,
       timeoutMs: timeouts.spawn_answer,
     }).catch((error: unknown) => {
@@ -173,7 +181,12 @@ export class WorkerStarter {
     return worker_id;
   }
 
-  async #followEvents(node: LiveNode, workerId: string, { listener, correlationId }: StartContext): Promise<void> {
+  async #followEvents(
+    node: LiveNode,
+    workerId: string,
+    { listener, correlationId }: StartContext,
+    deadline: number | undefined,
+  ): Promise<void> {
     const { clock, timeouts, log } = this.#options;
     const abort = new AbortController();
     const signal = AbortSignal.any([abort.signal, this.#options.signal]);
@@ -186,6 +199,7 @@ export class WorkerStarter {
       const stream = await callStream(node.link.hive, hiveRoutes.workerEvents, {
         params: { worker_id: workerId },
         correlationId,
+        deadline,
         signal,
         timeoutMs: timeouts.call,
       });
@@ -245,12 +259,12 @@ function counted(count: number, what: string): string {
 }
 
 /** A worker that came up since the task was placed, so that none has to be started. */
-function findPresent(node: LiveNode, wanted: Wanted) {
-  const view = { ...node.view(() => ({ inFlight: 0, waiting: 0, lastEndedMs: undefined })), starting: [] };
+function findPresentWorker(node: LiveNode, wanted: Wanted) {
+  const view = { ...node.view(() => ({ inFlight: 0, lastEndedMs: undefined })), starting: [] };
   const placement = placeTask({ ...wanted, node: node.name }, [view]);
-  return placement.action === 'use' || placement.action === 'wait' || placement.action === 'follow'
-    ? placement
-    : undefined;
+  if (placement.action === 'use' || placement.action === 'follow') return placement;
+  const [first] = placement.action === 'wait' ? placement.workers : [];
+  return first && { action: 'wait' as const, worker: first.id };
 }
 
 /** Whether the connection to the hive itself broke off or was refused, rather than that it answered late or with an error. */

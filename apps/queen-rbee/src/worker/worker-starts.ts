@@ -1,11 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import { orAborted } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
 import type { LiveNode } from '../node/live-node.js';
 import { modelKey } from '../placement/same-model.js';
 import type { PendingStart, Wanted } from '../placement/snapshot.js';
 import { Crowd, type Listener } from './crowd.js';
-import { queueFull } from './worker-slots.js';
-import type { StartContext, WorkerStarter } from './worker-starter.js';
+import type { Ahead, StartContext, WorkerStarter } from './worker-starter.js';
 
 interface Start extends PendingStart {
   readonly node: string;
@@ -30,14 +30,12 @@ export interface Waiting {
  */
 export class WorkerStarts {
   readonly #starter: WorkerStarter;
-  readonly #queueLength: number;
   readonly #starts = new Map<string, Start>();
   /** Every start that has not come to its end, those included that nobody waited for. */
   readonly #running = new Set<Promise<unknown>>();
 
-  constructor(starter: WorkerStarter, queueLength: number) {
+  constructor(starter: WorkerStarter) {
     this.#starter = starter;
-    this.#queueLength = queueLength;
   }
 
   /** Starts that run on a node now. */
@@ -45,21 +43,22 @@ export class WorkerStarts {
     return [...this.#starts.values()].filter((start) => start.node === node);
   }
 
-  /** Throws QUEUE_FULL when no further task may wait for a start. */
-  checkCrowd(key: string): void {
-    const waiting = this.#starts.get(key)?.crowd.size ?? 0;
-    if (waiting < this.#queueLength) return;
-    throw queueFull(`${waiting} tasks wait for the worker that is being started`, { waiting }, undefined);
-  }
-
   /** Starts a worker, or waits for the same start of another task; resolves with the worker's id once it takes jobs. */
   start(node: LiveNode, wanted: Wanted, waiting: Waiting): Promise<string> {
     const { model, backend } = wanted;
-    // For these backends the hive's own choice is known beforehand.
-    const device = wanted.device ?? (/^(cpu|metal)$/.test(backend) ? 0 : undefined);
+    const device = knownDevice(wanted);
     const key = [node.name, modelKey(model), backend, device ?? 'any'].join(' ');
     const facts = { key, node: node.name, model, backend, device, worker: undefined };
     return this.#share(facts, waiting, (context) => this.#starter.start(node, { ...wanted, device }, context));
+  }
+
+  /** Starts one more worker, whatever runs or starts already; a task that needs such a one may wait for it as for any other start. */
+  startAnother(node: LiveNode, wanted: Wanted, ahead: Ahead, waiting: Waiting): Promise<string> {
+    const { model, backend } = wanted;
+    const device = knownDevice(wanted);
+    const key = [node.name, modelKey(model), backend, device ?? 'any', randomUUID()].join(' ');
+    const facts = { key, node: node.name, model, backend, device, worker: undefined };
+    return this.#share(facts, waiting, (context) => this.#starter.start(node, { ...wanted, device }, context, ahead));
   }
 
   /** Waits for a worker that is loading already. */
@@ -133,7 +132,6 @@ export class WorkerStarts {
   }
 
   async #wait(start: Start, { signal, listener }: Waiting): Promise<string> {
-    this.checkCrowd(start.key);
     const leave = start.crowd.add(listener);
     try {
       return await orAborted(start.done, signal);
@@ -153,4 +151,9 @@ export class WorkerStarts {
   #forget(start: Start): void {
     if (this.#starts.get(start.key) === start) this.#starts.delete(start.key);
   }
+}
+
+/** For some backends the hive's own choice is known beforehand. */
+function knownDevice({ device, backend }: Wanted): number | undefined {
+  return device ?? (/^(cpu|metal)$/.test(backend) ? 0 : undefined);
 }

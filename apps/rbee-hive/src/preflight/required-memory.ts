@@ -2,6 +2,7 @@ import type { Backend, MemoryFigures } from '@rbee/protocol';
 import { estimateMemory } from '../gguf/estimate-memory.js';
 import type { MemoryProfile } from '../gguf/memory-profile.js';
 import { BYTES_PER_MB } from '../probe/snapshot.js';
+import type { Footprint } from './footprint.js';
 
 /** A model and how it is to be run; context and slots left out: what the worker takes by itself. */
 export interface MemoryNeed {
@@ -25,6 +26,8 @@ export interface RequiredMemory {
   estimate: MemoryFigures | null;
   /** The reason in few words, for the user. */
   because: string;
+  /** What the worker is going to hold, without the margins that its start asks for. */
+  footprint: Footprint;
 }
 
 /** Node.js and the engine's libraries, measured with small models. */
@@ -41,7 +44,9 @@ export function requiredMemory({ sizeBytes, profile, ...request }: MemoryNeed): 
   const byFileSize = requiredMemoryMb(sizeBytes);
   const fileSize = `1.2 times its ${toMb(sizeBytes)} MB on disk`;
   if (!profile) {
-    return { requiredMb: byFileSize, deviceMb: byFileSize, rule: 'file_size', estimate: null, because: fileSize };
+    const footprint = { modelBytes: sizeBytes, ownBytes: PROCESS_BYTES };
+    const both = { requiredMb: byFileSize, deviceMb: byFileSize };
+    return { ...both, rule: 'file_size', estimate: null, because: fileSize, footprint };
   }
   const estimate = estimateMemory(profile, request);
   const ownBytes = PROCESS_BYTES + BYTES_PER_TOKEN * profile.vocabularySize;
@@ -53,6 +58,8 @@ export function requiredMemory({ sizeBytes, profile, ...request }: MemoryNeed): 
     rule,
     estimate,
     because: rule === 'file_size' ? fileSize : explain(estimate, ownBytes),
+    // Weights take about what their file does, whatever a header makes of them.
+    footprint: { modelBytes: Math.max(sizeBytes, estimate.total_bytes), ownBytes },
   };
 }
 

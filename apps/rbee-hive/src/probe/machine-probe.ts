@@ -1,5 +1,6 @@
 import { freemem, totalmem } from 'node:os';
 import type { BackendStatus } from '@rbee/protocol';
+import type { MemoryHolder } from '../preflight/footprint.js';
 import { findCudaDevices } from './cuda.js';
 import { readDisk } from './disk.js';
 import { readLinuxMemory } from './linux-memory.js';
@@ -24,6 +25,7 @@ export class MachineProbe {
   private running: Promise<ProbeSnapshot> | null = null;
   private latest: Pick<ProbeSnapshot, 'backends' | 'devices'> | undefined;
   private readonly run: RunProgram;
+  private holders: () => readonly MemoryHolder[] = () => [];
 
   constructor(private readonly options: MachineProbeOptions) {
     this.run = options.run ?? runProgram;
@@ -34,11 +36,23 @@ export class MachineProbe {
     return this.options.probeFile !== undefined;
   }
 
+  /** Which workers have taken memory, for figures of a probe file that leave it out. */
+  simulateHolders(holders: () => readonly MemoryHolder[]): void {
+    this.holders = holders;
+  }
+
   snapshot(): Promise<ProbeSnapshot> {
     this.running ??= this.probe().finally(() => {
       this.running = null;
     });
     return this.running;
+  }
+
+  /** As `snapshot`, but nothing of it was read before this call. */
+  async freshSnapshot(): Promise<ProbeSnapshot> {
+    // Whoever started the probe that runs now hears of its failure.
+    await this.running?.catch(() => undefined);
+    return this.snapshot();
   }
 
   /**
@@ -71,7 +85,7 @@ export class MachineProbe {
 
   private async simulate(detected: ProbeSnapshot): Promise<ProbeSnapshot> {
     const { probeFile } = this.options;
-    return probeFile === undefined ? detected : applySimulatedFigures(probeFile, detected);
+    return probeFile === undefined ? detected : applySimulatedFigures(probeFile, detected, this.holders());
   }
 
   private async readMemory(): Promise<Memory> {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { backendStatusSchema, gpuSchema, RbeeError, resourcesSchema } from '@rbee/protocol';
+import { type MemoryHolder, withHolders } from '../preflight/footprint.js';
 import type { ProbeSnapshot } from './snapshot.js';
 
 const figure = resourcesSchema.shape.ram_available_mb.min(0);
@@ -14,6 +15,8 @@ const probeFileSchema = resourcesSchema
     disk_total_mb: figure,
     disk_available_mb: figure,
     gpus: gpuSchema.required({ backend: true }).array(),
+    /** Whether the figures are those of a machine without workers, so that what they hold is subtracted. */
+    without_workers: backendStatusSchema.shape.available,
   })
   .partial()
   .strict();
@@ -22,10 +25,14 @@ const probeFileSchema = resourcesSchema
  * Reads the probe file and puts its figures over a detected snapshot. It is read at every probe, so that figures can
  * change while the hive runs. Throws CONFIG_INVALID when it can't be read or doesn't fit its schema.
  */
-export async function applySimulatedFigures(file: string, detected: ProbeSnapshot): Promise<ProbeSnapshot> {
+export async function applySimulatedFigures(
+  file: string,
+  detected: ProbeSnapshot,
+  holders: readonly MemoryHolder[] = [],
+): Promise<ProbeSnapshot> {
   const figures = await readProbeFile(file);
   const { backends, gpus } = figures;
-  return {
+  const simulated = {
     backends:
       backends?.map(({ name, devices, available }) => ({ name, devices, available: available ?? devices > 0 })) ??
       detected.backends,
@@ -48,6 +55,7 @@ export async function applySimulatedFigures(file: string, detected: ProbeSnapsho
       availableMb: figures.disk_available_mb ?? detected.disk.availableMb,
     },
   };
+  return figures.without_workers ? withHolders(simulated, holders) : simulated;
 }
 
 async function readProbeFile(file: string) {

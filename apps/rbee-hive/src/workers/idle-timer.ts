@@ -16,11 +16,22 @@ export class IdleTimer {
     this.since = clock.now();
   }
 
+  /** When work ended last, in milliseconds since the epoch. */
+  get idleSince(): number {
+    return this.since;
+  }
+
   /** Work ended at this moment, as a timestamp or now; an unreadable or future one counts as now. */
   workEnded(at?: string): void {
     const now = this.clock.now();
     const ended = at === undefined ? now : Date.parse(at);
     this.since = Math.max(this.since, Number.isFinite(ended) ? Math.min(ended, now) : now);
+  }
+
+  /** Goes on from where another one was. */
+  continueFrom(at: string): void {
+    const ended = Date.parse(at);
+    if (Number.isFinite(ended)) this.since = Math.min(ended, this.clock.now());
   }
 
   /** Nothing runs. */

@@ -33,7 +33,8 @@ export async function choosePort(choice: PortChoice, canBind: CanBind = tryToBin
   });
 }
 
-const tryToBind: CanBind = (host, port) =>
+/** Binds the port for a moment. */
+export const tryToBind: CanBind = (host, port) =>
   new Promise((resolve) => {
     const server = createServer();
     server.once('error', () => resolve(false));

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeStateFolder, type ProcessIdentity, type Secret, writeSecretFile } from '@rbee/daemon-kit';
-import { RbeeError } from '@rbee/protocol';
+import { makeStateFolder, type ProcessIdentity, readSecretFile, type Secret, writeSecretFile } from '@rbee/daemon-kit';
+import { type Backend, backendSchema, RbeeError } from '@rbee/protocol';
 
 /** What a hive leaves on disk about a worker, so that a later hive can tell whose process it was. */
 export interface WorkerRecord {
@@ -9,8 +9,24 @@ export interface WorkerRecord {
   modelRef: string;
   port: number;
   process: ProcessIdentity;
-  /** The hive that started it. */
+  /** The hive that looks after it. */
   hive: ProcessIdentity;
+  /** What another hive needs to take the worker over; a record of an older version lacks it. */
+  takeover?: WorkerTakeover | undefined;
+}
+
+/** Everything about a worker that its process does not tell. */
+export interface WorkerTakeover {
+  url: string;
+  /** Row of its model in the catalog. */
+  modelId: string;
+  modelPath: string;
+  backend: Backend;
+  device: number;
+  /** As they were asked for; left out: the worker's own choice. */
+  slots?: number | undefined;
+  contextSize?: number | undefined;
+  pinned: boolean;
 }
 
 /** The files of running workers, in a folder that only the user can read: `<id>.key` and `<id>.json`. */
@@ -26,6 +42,21 @@ export class RunFiles {
   /** Throws WORKER_SPAWN_FAILED when the file cannot be written, for example on a full disk. */
   writeKey(workerId: string, key: Secret): void {
     this.write(() => writeSecretFile(this.keyFile(workerId), key));
+  }
+
+  /** The key of a worker that is there already. Throws CONFIG_INVALID when its file is missing or open to others. */
+  readKey(workerId: string): Secret {
+    return readSecretFile(this.keyFile(workerId));
+  }
+
+  /** The record of one worker, as it stands now. */
+  readRecord(workerId: string): WorkerRecord | undefined {
+    try {
+      return parseRecord(readFileSync(this.recordFile(workerId), 'utf8'));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
   }
 
   /** Throws as `writeKey`. */
@@ -86,8 +117,10 @@ function toWriteError(folder: string, cause: NodeJS.ErrnoException): RbeeError {
 function parseRecord(text: string): WorkerRecord | undefined {
   try {
     const record = JSON.parse(text) as Partial<WorkerRecord> | null;
-    const whole = typeof record?.workerId === 'string' && isIdentity(record.process) && isIdentity(record.hive);
-    return whole ? (record as WorkerRecord) : undefined;
+    if (typeof record?.workerId !== 'string' || !isIdentity(record.process) || !isIdentity(record.hive))
+      return undefined;
+    // Without what another hive needs to take it over, the worker can still be ended.
+    return { ...(record as WorkerRecord), takeover: isTakeover(record.takeover) ? record.takeover : undefined };
   } catch {
     return undefined;
   }
@@ -96,4 +129,18 @@ function parseRecord(text: string): WorkerRecord | undefined {
 function isIdentity(value: unknown): value is ProcessIdentity {
   const identity = value as Partial<ProcessIdentity> | null | undefined;
   return Number.isInteger(identity?.pid) && Number(identity?.pid) > 1 && typeof identity?.startTime === 'string';
+}
+
+function isTakeover(value: unknown): value is WorkerTakeover {
+  const { url, modelId, modelPath, backend, device, slots, contextSize, pinned } = (value ??
+    {}) as Partial<WorkerTakeover>;
+  const texts = [url, modelId, modelPath].every((text) => typeof text === 'string') && URL.canParse(url ?? '');
+  const counts = [slots, contextSize].every((count) => count === undefined || Number.isInteger(count));
+  return (
+    texts &&
+    counts &&
+    Number.isInteger(device) &&
+    typeof pinned === 'boolean' &&
+    backendSchema.safeParse(backend).success
+  );
 }

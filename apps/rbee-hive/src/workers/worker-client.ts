@@ -1,6 +1,9 @@
 import { type Clock, callJson, httpTransport, type Secret, type Target, type Timeouts } from '@rbee/daemon-kit';
-import { RbeeError, type ReadyStatus, workerRoutes } from '@rbee/protocol';
+import { type Canary, type JsonOf, RbeeError, type ReadyStatus, workerRoutes } from '@rbee/protocol';
 import { followLoadProgress, type LoadProgressOptions } from './load-progress.js';
+
+/** What a worker says of its health. */
+export type WorkerHealth = JsonOf<typeof workerRoutes.health>;
 
 /** The hive's calls to one worker. */
 export class WorkerClient {
@@ -9,7 +12,10 @@ export class WorkerClient {
   constructor(
     address: { workerId: string; url: string; key: Secret | undefined },
     private readonly clock: Clock,
-    private readonly timeouts: Pick<Timeouts, 'health_call' | 'shutdown_ack' | 'ready_poll' | 'connect'>,
+    private readonly timeouts: Pick<
+      Timeouts,
+      'health_call' | 'canary_answer' | 'shutdown_ack' | 'ready_poll' | 'connect'
+    >,
   ) {
     const { workerId, url, key } = address;
     const transport = httpTransport({ name: workerId, url, connectTimeoutMs: timeouts.connect });
@@ -17,9 +23,15 @@ export class WorkerClient {
   }
 
   /** Throws when the worker doesn't answer in time or calls itself unhealthy. */
-  async checkHealth(): Promise<void> {
-    const { status } = await callJson(this.target, workerRoutes.health, { timeoutMs: this.timeouts.health_call });
-    if (status !== 'healthy') throw new RbeeError('INVALID_RESPONSE', 'the worker reports that it is not healthy');
+  async checkHealth(timeoutMs = this.timeouts.health_call): Promise<WorkerHealth> {
+    const health = await callJson(this.target, workerRoutes.health, { timeoutMs });
+    if (health.status === 'healthy') return health;
+    throw new RbeeError('INVALID_RESPONSE', 'the worker reports that it is not healthy');
+  }
+
+  /** Has the engine evaluate one token. Throws CONNECTION_TIMEOUT when it does not answer in time. */
+  sendCanary(): Promise<Canary> {
+    return callJson(this.target, workerRoutes.canary, { timeoutMs: this.timeouts.canary_answer });
   }
 
   ready(): Promise<ReadyStatus> {

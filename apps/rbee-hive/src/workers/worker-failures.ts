@@ -11,8 +11,67 @@ interface Facts {
 const LOOK_INTO_LOG = (workerId: string) =>
   `look into the worker's log: rbee-keeper logs --node localhost --worker ${workerId}`;
 
-/** The process ended before it was ready for jobs. */
-export function endedEarly(facts: Facts, exit: Exit, phase: 'starting' | 'loading'): RbeeError {
+/** A worker's process that ended by itself, for the record. */
+export interface WorkerCrash {
+  readonly time: string;
+  readonly worker_id: string;
+  readonly model_ref: string;
+  readonly pid: number | undefined;
+  readonly exit_code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** What it was doing. */
+  readonly state: string;
+  /** Jobs that were running. */
+  readonly jobs: number;
+  /** What the kernel says, when it killed the process for want of memory. */
+  readonly killed_for_memory: string | undefined;
+  readonly last_lines: readonly string[];
+}
+
+const FREE_MEMORY = 'free some memory, use a smaller quantization, or a smaller context; ';
+
+/** A worker that served jobs has ended by itself. */
+export function crashed(
+  facts: Facts,
+  exit: Exit,
+  { jobs, forMemory }: { jobs: number; forMemory: string | undefined },
+) {
+  const { worker_id, pid, last_output: last_lines } = factsOf(facts);
+  const details = { worker_id, pid, exit_code: exit.code, signal: exit.signal, jobs, last_lines };
+  const suggestion = LOOK_INTO_LOG(facts.workerId);
+  if (forMemory !== undefined) {
+    return new RbeeError('OUT_OF_MEMORY', `the system killed the worker for want of memory (${forMemory})`, {
+      details,
+      suggestion: `${FREE_MEMORY}${suggestion}`,
+    });
+  }
+  const last = exit.signal === null ? explain(facts.lastLines.filter(tellsOfError)) : undefined;
+  return new RbeeError('WORKER_CRASHED', `the worker ended with ${describeExit(exit)}${last ? `: ${last}` : ''}`, {
+    details,
+    suggestion,
+  });
+}
+
+/** What is kept about it. */
+export function crashRecord(
+  facts: Facts,
+  exit: Exit,
+  work: { time: string; modelRef: string; state: string; jobs: number; forMemory: string | undefined },
+): WorkerCrash {
+  const { worker_id, pid, last_output: last_lines } = factsOf(facts);
+  const { time, modelRef: model_ref, state, jobs, forMemory: killed_for_memory } = work;
+  const { code: exit_code, signal } = exit;
+  return { time, worker_id, model_ref, pid, exit_code, signal, state, jobs, killed_for_memory, last_lines };
+}
+
+/** The process ended before it was ready for jobs; `forMemory` is what the kernel says about it. */
+export function endedEarly(facts: Facts, exit: Exit, phase: 'starting' | 'loading', forMemory?: string): RbeeError {
+  if (forMemory !== undefined) {
+    return new RbeeError('OUT_OF_MEMORY', `the system killed the worker for want of memory while it was ${phase}`, {
+      details: { ...factsOf(facts), exit_code: exit.code, signal: exit.signal, phase, evidence: forMemory },
+      suggestion: `${FREE_MEMORY}${LOOK_INTO_LOG(facts.workerId)}`,
+    });
+  }
   const how = describeExit(exit);
   const last = explain(facts.lastLines);
   const when = phase === 'starting' ? 'before it was reachable' : 'while it was loading the model';
@@ -72,8 +131,9 @@ export function stoppedEarly(facts: Facts, reason: string): RbeeError {
   });
 }
 
-/** `exit code 1` or `signal SIGKILL`. */
+/** `exit code 1` or `signal SIGKILL`; how a process ended that was no child of this hive, nobody knows. */
 export function describeExit({ code, signal }: Exit): string {
+  if (code === null && signal === null) return 'an unknown exit code';
   return signal === null ? `exit code ${code}` : `signal ${signal}`;
 }
 
@@ -84,8 +144,12 @@ function factsOf({ workerId, pid, lastLines }: Facts) {
 /** The newest line that tells of an error, or else the newest one. */
 function explain(lines: readonly string[]): string | undefined {
   const texts = lines.map((line) => line.trim()).filter((line) => line !== '' && !/^(at\s|Node\.js v|\^|})/.test(line));
-  const line = texts.findLast((text) => /"level":"error"|\berror\b/i.test(text)) ?? texts.at(-1);
+  const line = texts.findLast(tellsOfError) ?? texts.at(-1);
   return line === undefined ? undefined : presentable(messageOf(line)).slice(0, 300);
+}
+
+function tellsOfError(line: string): boolean {
+  return /"level":"error"|\berror\b/i.test(line);
 }
 
 /** What a log line in JSON says; any other line as it is. */

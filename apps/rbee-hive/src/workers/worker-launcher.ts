@@ -6,7 +6,6 @@ import {
   type Logger,
   type Narrate,
   orAborted,
-  type ProcessIdentity,
   Secret,
   type Timeouts,
   withTimeout,
@@ -25,12 +24,15 @@ import {
 import type { Download } from '../downloads/download.js';
 import { progressUrlOf, type RequestedDownload } from '../downloads/downloads.js';
 import { toUrl } from '../loopback.js';
+import type { Footprint } from '../preflight/footprint.js';
 import { chooseDevice, type Reservation } from '../preflight/preflight.js';
+import { requiredMemory } from '../preflight/required-memory.js';
 import type { MachineProbe } from '../probe/machine-probe.js';
 import { BYTES_PER_MB } from '../probe/snapshot.js';
 import type { Provisioner } from '../provisioning/provisioner.js';
 import { followDownload } from './follow-download.js';
 import { type WorkerSpec, workerArguments, workerVariables } from './launch-plan.js';
+import { MakeRoom } from './make-room.js';
 import { choosePort } from './port-allocator.js';
 import type { RunFiles } from './run-files.js';
 import { Worker } from './worker.js';
@@ -59,8 +61,6 @@ export interface WorkerLauncherOptions {
   callbackUrl: () => string;
   maxWorkers: number | undefined;
   defaultSlots: number | undefined;
-  /** This process, for the records of its workers. */
-  hive: ProcessIdentity;
   /** Settles when the workers of an earlier hive have gone; no process is started before. */
   leftoversReaped: Promise<unknown>;
 }
@@ -80,6 +80,8 @@ interface Start {
   spec: WorkerSpec;
   port: number;
   model: Model;
+  /** What it is expected to hold. */
+  footprint: Footprint;
   /** The worker that waited for the model. */
   waiting: Worker | undefined;
 }
@@ -88,8 +90,11 @@ interface Start {
 export class WorkerLauncher {
   private launching: Promise<unknown> = Promise.resolve();
   private closed = false;
+  private readonly room: MakeRoom;
 
-  constructor(private readonly options: WorkerLauncherOptions) {}
+  constructor(private readonly options: WorkerLauncherOptions) {
+    this.room = new MakeRoom(options);
+  }
 
   private get preflight(): WorkerPreflight {
     return this.options.preflight;
@@ -127,7 +132,7 @@ export class WorkerLauncher {
     });
     if (present) return this.startWith(spawn, present);
     const device = chooseDevice(request, await probe.snapshot());
-    this.requireRoom();
+    this.room.requireRoom(undefined);
     const requested = await provisioner.fetch(request.model, correlationId, request);
     if ('model' in requested) return this.startWith(spawn, requested.model);
     return this.startLater(spawn, device, requested);
@@ -144,17 +149,17 @@ export class WorkerLauncher {
   /** The model is on its way: answers at once, and goes on in the background. */
   private startLater(spawn: Spawn, device: number, { download, release }: RequestedDownload): SpawnAnswer {
     const { pool, log } = this.options;
-    const { backend } = spawn.request;
+    const { backend, pinned } = spawn.request;
     try {
       // Others may have come while the hub was asked.
       this.requireOpen();
-      this.requireRoom();
+      this.room.requireRoom(undefined);
     } catch (error) {
       release();
       throw error;
     }
     const workerId = `worker-${randomUUID()}`;
-    const identity = { workerId, url: '', modelRef: spawn.modelRef, backend, device, owned: true };
+    const identity = { workerId, url: '', modelRef: spawn.modelRef, backend, device, owned: true, pinned };
     const worker = new Worker(identity, createKey(), pool.context, spawn.correlationId);
     pool.add(worker, undefined);
     worker.say('worker_dispatch', `waiting for ${spawn.modelRef}`);
@@ -219,12 +224,17 @@ export class WorkerLauncher {
   private async launch(spawn: Spawn, model: Model, waiting: Worker | undefined): Promise<Worker> {
     const { leftoversReaped, defaultSlots } = this.options;
     await leftoversReaped;
-    if (waiting === undefined) this.requireRoom();
+    this.requireOpen();
     waiting?.gone.throwIfAborted();
     const { request, modelRef } = spawn;
     const { backend } = request;
     const planned = { ...request, device: waiting?.identity.device ?? request.device };
     const asked = await this.preflight.describe(modelRef, model, planned);
+    const { requiredMb: needed, footprint } = requiredMemory(asked);
+    const human = `checking that ${modelRef} fits on ${backend}: ${needed} MB needed`;
+    spawn.narrate({ actor: 'rbee-hive', action: 'worker_preflight', target: modelRef, human });
+    await this.room.make(asked, waiting, spawn.narrate);
+    this.room.requirePlace(waiting);
     const passed = await this.preflight.check(asked, (action, human) => {
       spawn.narrate({ actor: 'rbee-hive', action, target: modelRef, human });
     });
@@ -232,7 +242,7 @@ export class WorkerLauncher {
     const port = await this.choosePort(spawn);
     await this.preflight.checkAgain(asked, passed);
     this.requireOpen();
-    if (waiting === undefined) this.requireRoom();
+    this.room.requirePlace(waiting);
     waiting?.gone.throwIfAborted();
     const spec = {
       workerId: waiting?.id ?? `worker-${randomUUID()}`,
@@ -243,11 +253,11 @@ export class WorkerLauncher {
       slots: request.slots_total ?? defaultSlots,
       contextSize: request.context_size,
     };
-    return this.startWorker({ spawn, spec, port, model, waiting }, { backend, device, requiredMb });
+    return this.startWorker({ spawn, spec, port, model, footprint, waiting }, { backend, device, requiredMb });
   }
 
   private async startWorker(start: Start, reservation: Reservation): Promise<Worker> {
-    const { workerHost: host, runFiles, logDir, workerProgram, variables, callbackUrl, hive } = this.options;
+    const { workerHost: host, runFiles, logDir, workerProgram, variables, callbackUrl } = this.options;
     const { spec, port } = start;
     const { workerId, modelRef, backend, device } = spec;
     const worker = this.place(start);
@@ -264,7 +274,7 @@ export class WorkerLauncher {
         logFile: workerLogFile(logDir, workerId),
       });
       worker.attach(process);
-      runFiles.writeRecord({ workerId, modelRef, port, process: process.identity, hive });
+      this.options.pool.record(worker);
       return worker;
     } catch (error) {
       worker.abandon(toRbeeError(error));
@@ -273,14 +283,16 @@ export class WorkerLauncher {
   }
 
   /** A new worker, or the one that waited for its model, at its address. */
-  private place({ spawn, spec, port, model, waiting }: Start): Worker {
+  private place({ spawn, spec, port, model, footprint, waiting }: Start): Worker {
     const { workerHost: host, pool } = this.options;
     const { workerId, modelRef, backend, device } = spec;
     const url = toUrl(host, port);
-    const identity = { workerId, url, modelRef, backend, device, owned: true };
+    const { pinned } = spawn.request;
+    const identity = { workerId, url, modelRef, backend, device, owned: true, pinned };
     const worker = waiting ?? new Worker(identity, createKey(), pool.context, spawn.correlationId);
     for (const event of spawn.heard) worker.start.hear(event);
-    worker.model = model;
+    worker.equip(model, footprint);
+    worker.spec = spec;
     if (waiting === undefined) pool.add(worker, port);
     else {
       pool.takePort(worker, port);
@@ -306,16 +318,6 @@ export class WorkerLauncher {
     if (!this.closed) return;
     throw new RbeeError('WORKER_DRAINING', 'this hive is shutting down and starts no more workers', {
       suggestion: 'start the hive again, or use another node',
-    });
-  }
-
-  private requireRoom(): void {
-    const { maxWorkers, pool } = this.options;
-    const running = pool.present.length;
-    if (maxWorkers === undefined || running < maxWorkers) return;
-    throw new RbeeError('WORKER_SPAWN_FAILED', `this node runs ${running} workers, which is its limit`, {
-      details: { workers: running, limit: maxWorkers },
-      suggestion: 'stop a worker (rbee-keeper workers shutdown --id ID), or raise limits.max_workers of the node',
     });
   }
 }

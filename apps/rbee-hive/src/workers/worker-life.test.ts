@@ -185,7 +185,12 @@ describe('a worker that runs', () => {
     await hive.tell(worker, { exit: 9 });
     await hive.until((workers) => workers.length === 0);
     expect(log()).toMatch(new RegExp(`worker_crash.*process ${pid} ended with exit code 9`));
-    await expect(hive.worker(worker.worker_id)).rejects.toMatchObject({ code: 'WORKER_NOT_FOUND' });
+    const failed = await hive.worker(worker.worker_id);
+    expect(failed).toMatchObject({
+      state: 'failed',
+      last_error: { code: 'WORKER_CRASHED', details: { exit_code: 9, signal: null, pid, jobs: 0 } },
+    });
+    expect(failed).not.toHaveProperty('pid');
     expect(runFiles()).toEqual([]);
   });
 

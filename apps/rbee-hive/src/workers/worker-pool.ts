@@ -1,4 +1,4 @@
-import type { Clock, Logger, Narrate, Timeouts } from '@rbee/daemon-kit';
+import type { Clock, Logger, Narrate, ProcessIdentity, Timeouts } from '@rbee/daemon-kit';
 import {
   type Heartbeat,
   type HiveEvent,
@@ -7,8 +7,14 @@ import {
   type ReadyCallback,
   type Worker as WorkerView,
 } from '@rbee/protocol';
+import type { CrashRecords } from './crash-records.js';
+import type { MemoryKills } from './memory-kills.js';
+import { PortQuarantine } from './port-quarantine.js';
+import type { WorkerLoss } from './restart-policy.js';
 import type { RunFiles } from './run-files.js';
 import { Worker, type WorkerContext } from './worker.js';
+
+const MAX_FAILED_KEPT = 100;
 
 export interface WorkerPoolOptions {
   clock: Clock;
@@ -17,6 +23,12 @@ export interface WorkerPoolOptions {
   narrate: Narrate;
   publish: (event: HiveEvent) => void;
   runFiles: RunFiles;
+  /** This process, for the records of its workers. */
+  hive: ProcessIdentity;
+  crashes: CrashRecords;
+  memoryKills: MemoryKills;
+  /** A worker that nobody told to end has gone. */
+  onLost: (worker: Worker, loss: WorkerLoss) => void;
   /** A worker has told what its model takes. */
   onMemory: WorkerContext['onMemory'];
 }
@@ -27,6 +39,7 @@ export class WorkerPool {
   private readonly ports = new Map<string, number>();
   /** Timers that forget failed workers. */
   private readonly forgetting = new Map<string, () => void>();
+  private readonly quarantine = new PortQuarantine();
 
   constructor(private readonly options: WorkerPoolOptions) {}
 
@@ -37,13 +50,21 @@ export class WorkerPool {
 
   /** Ports that workers have or are about to bind. */
   get takenPorts(): ReadonlySet<number> {
-    return new Set(this.ports.values());
+    return new Set([...this.ports.values(), ...this.quarantine.ports]);
   }
 
   /** What a new worker of this pool is built on. */
   get context(): WorkerContext {
-    const { clock, log, timeouts, publish, onMemory } = this.options;
-    return { clock, log, timeouts, publish, onMemory, onLeft: (worker, how) => this.onLeft(worker, how) };
+    const { clock, log, timeouts, publish, onMemory, memoryKills, crashes } = this.options;
+    return {
+      ...{ clock, log, timeouts, publish, onMemory, memoryKills },
+      onLeft: (worker, how) => this.onLeft(worker, how),
+      onCrash: (crash) => {
+        log.error({ ...crash }, 'a worker has crashed');
+        crashes.add(crash);
+      },
+      onChanged: (worker) => this.recordAgain(worker),
+    };
   }
 
   list(): WorkerView[] {
@@ -80,6 +101,32 @@ export class WorkerPool {
     this.ports.set(worker.id, port);
   }
 
+  /**
+   * Notes on disk what another hive has to know about a worker, once it has a process. Throws WORKER_SPAWN_FAILED when that
+   * cannot be written.
+   */
+  record(worker: Worker): void {
+    const { hive, runFiles } = this.options;
+    const { processIdentity: process, spec, model, pinned } = worker;
+    const { modelRef, url, backend, device } = worker.identity;
+    if (process === undefined) return;
+    const takeover = spec && {
+      ...{ url, backend, device, pinned },
+      modelId: model?.id ?? '',
+      modelPath: spec.modelPath,
+      slots: spec.slots,
+      contextSize: spec.contextSize,
+    };
+    runFiles.writeRecord({
+      workerId: worker.id,
+      modelRef,
+      port: this.ports.get(worker.id) ?? 0,
+      process,
+      hive,
+      takeover,
+    });
+  }
+
   /** Takes a callback. A worker with an unknown id is listed and watched, but not owned. */
   async onReady(callback: ReadyCallback): Promise<void> {
     const worker = this.workers.get(callback.worker_id) ?? this.addForeign(callback);
@@ -95,7 +142,29 @@ export class WorkerPool {
 
   /** One round of health checks; they run at the same time. */
   async checkHealth(): Promise<void> {
-    await Promise.all(this.present.map((worker) => worker.checkHealth()));
+    this.options.memoryKills.look();
+    await Promise.all([this.quarantine.recheck(), this.look((worker) => worker.checkHealth())]);
+  }
+
+  /** Looks whether the workers still generate; all at the same time. */
+  async checkEngines(): Promise<void> {
+    await this.look((worker) => worker.checkEngine());
+  }
+
+  /** One that cannot be looked at does not keep the others from it. */
+  private async look(at: (worker: Worker) => Promise<void>): Promise<void> {
+    const { log } = this.options;
+    await Promise.all(
+      this.present.map((worker) =>
+        at(worker).catch((error: unknown) => log.warn({ error, worker_id: worker.id }, 'looking at a worker failed')),
+      ),
+    );
+  }
+
+  /** Lets go of all workers, whose processes go on. */
+  release(): void {
+    for (const worker of this.workers.values()) worker.release();
+    for (const cancelTimer of this.forgetting.values()) cancelTimer();
   }
 
   /** Ends the workers that the hive owns, in parallel and within the time for the whole shutdown; lets go of the rest. */
@@ -115,8 +184,8 @@ export class WorkerPool {
       narrate({ actor: 'rbee-hive', action: 'shutdown', target: worker.id, human, worker_id: worker.id });
     };
     await Promise.all(owned.map(stopOne)).finally(cancel);
-    for (const worker of this.workers.values()) worker.release();
-    for (const cancelTimer of this.forgetting.values()) cancelTimer();
+    this.release();
+    await this.quarantine.settled();
     log.info({ workers: owned.length }, `all ${owned.length} workers have stopped`);
   }
 
@@ -128,18 +197,53 @@ export class WorkerPool {
   }
 
   private onLeft(worker: Worker, how: 'failed' | 'gone'): void {
-    const { clock, timeouts, publish, runFiles } = this.options;
+    const { clock, timeouts, publish, runFiles, onLost } = this.options;
     if (how === 'failed' || !worker.failed) publish({ type: 'worker', change: 'removed', worker: worker.toView() });
     if (how === 'failed') {
       this.forgetting.set(
         worker.id,
         clock.after(timeouts.failed_worker_kept, () => this.forget(worker.id)),
       );
+      this.forgetSurplus();
       return;
     }
-    runFiles.remove(worker.id);
-    this.ports.delete(worker.id);
+    if (!worker.released) runFiles.remove(worker.id);
+    this.freePort(worker);
     if (!worker.failed) this.forget(worker.id);
+    if (worker.loss !== undefined && !worker.released) onLost(worker, worker.loss);
+  }
+
+  /** The port of a worker that has gone, unless something still listens there. */
+  private freePort(worker: Worker): void {
+    const { log } = this.options;
+    const port = this.ports.get(worker.id);
+    this.ports.delete(worker.id);
+    if (port === undefined || worker.released || !worker.identity.owned) return;
+    const { hostname } = new URL(worker.identity.url);
+    this.quarantine
+      .examine(hostname.replace(/^\[|\]$/g, ''), port)
+      .then((free) => {
+        if (free) return;
+        const human = `the process of ${worker.id} has gone, but port ${port} is still in use: it stays unused`;
+        worker.say('zombie_worker', human, { level: 'warn' });
+      })
+      .catch((error: unknown) => log.error({ error, port }, 'a port could not be examined'));
+  }
+
+  private recordAgain(worker: Worker): void {
+    try {
+      this.record(worker);
+    } catch (error) {
+      this.options.log.warn({ error, worker_id: worker.id }, 'the record of a worker could not be renewed');
+    }
+  }
+
+  /** Of workers that fail again and again only the newest are kept for inspection. */
+  private forgetSurplus(): void {
+    const [oldest] = this.forgetting.keys();
+    if (this.forgetting.size <= MAX_FAILED_KEPT || oldest === undefined) return;
+    this.forgetting.get(oldest)?.();
+    this.forget(oldest);
   }
 
   private forget(workerId: string): void {

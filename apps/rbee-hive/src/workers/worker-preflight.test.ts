@@ -64,14 +64,17 @@ describe('WorkerPreflight', () => {
   it('promises no memory twice while a worker starts', async () => {
     setFree(10_000);
     const preflight = createPreflight();
-    const starting = { starting: true } as Worker;
+    const identity = { pinned: false, owned: true, modelRef: 'builtin:honeycomb' };
+    const toView = () => ({ worker_id: 'worker-1' });
+    const starting = { id: 'worker-1', identity, starting: true, toView } as unknown as Worker;
     const check = () => preflight.checkBeforeItComes(MODEL_REF, 5000 * MIB, planned);
     await check();
     present.push(starting);
     preflight.reserve(starting, { backend: 'cpu', device: 0, requiredMb: 6000 });
     await expect(check()).rejects.toMatchObject({
       code: 'INSUFFICIENT_RAM',
-      details: { required: 6000, available: 4000 },
+      message: expect.stringContaining('worker-1 (builtin:honeycomb) is starting'),
+      details: { required: 6000, available: 4000, workers: [{ worker_id: 'worker-1', reason: 'is starting' }] },
     });
     present.pop();
     await check();

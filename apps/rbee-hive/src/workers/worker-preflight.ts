@@ -1,5 +1,6 @@
-import type { MemoryFigures, Model, PlannedWorker } from '@rbee/protocol';
+import { isRbeeError, type MemoryFigures, type Model, type PlannedWorker, type RbeeError } from '@rbee/protocol';
 import { inspectModelFiles } from '../gguf/model-files.js';
+import { type MemoryHolder, withoutHolders } from '../preflight/footprint.js';
 import {
   checkRam,
   checkWorkerFits,
@@ -9,6 +10,8 @@ import {
 } from '../preflight/preflight.js';
 import { requiredMemory } from '../preflight/required-memory.js';
 import type { MachineProbe } from '../probe/machine-probe.js';
+import type { ProbeSnapshot } from '../probe/snapshot.js';
+import { namingWorkers } from './naming-workers.js';
 import type { Worker } from './worker.js';
 import type { WorkerPool } from './worker-pool.js';
 
@@ -39,17 +42,43 @@ export class WorkerPreflight {
     return request;
   }
 
-  /** A model that still has to come is known by its size alone. Throws as `check`. */
+  /**
+   * A model that still has to come is known by its size alone; what room can be made for it is made when it is there. Throws as
+   * `check`.
+   */
   async checkBeforeItComes(modelRef: string, sizeBytes: number, planned: PlannedWorker): Promise<void> {
-    checkWorkerFits(this.toRequest(modelRef, sizeBytes, planned, null), await this.probe.snapshot(), this.promised);
+    const request = this.toRequest(modelRef, sizeBytes, planned, null);
+    const snapshot = await this.probe.snapshot();
+    const mayGo = this.pool.present.filter((worker) => worker.evictable || worker.leaving);
+    if (this.findLack(request, snapshot, holdersOf(mayGo)) === undefined) return;
+    try {
+      checkWorkerFits(request, snapshot, this.promised);
+    } catch (error) {
+      throw namingHolders(error, this.pool.present);
+    }
   }
 
-  /** Throws INSUFFICIENT_RAM, BACKEND_UNAVAILABLE, GPU_NOT_AVAILABLE, INVALID_DEVICE or VRAM_EXHAUSTED. */
+  /**
+   * Throws INSUFFICIENT_RAM, BACKEND_UNAVAILABLE, GPU_NOT_AVAILABLE, INVALID_DEVICE or VRAM_EXHAUSTED; where memory lacks, with
+   * the workers that have it.
+   */
   async check(request: PreflightRequest, tell: TellCheck): Promise<PreflightPass> {
-    const { modelRef, backend } = request;
-    const { requiredMb } = requiredMemory(request);
-    tell('worker_preflight', `checking that ${modelRef} fits on ${backend}: ${requiredMb} MB needed`);
-    return checkWorkerFits(request, await this.probe.snapshot(), this.promised, tell);
+    try {
+      return checkWorkerFits(request, await this.probe.freshSnapshot(), this.promised, tell);
+    } catch (error) {
+      throw namingHolders(error, this.pool.present);
+    }
+  }
+
+  /** What memory lacks once these workers have gone; `undefined` when it will do. Throws what has nothing to do with memory. */
+  findLack(request: PreflightRequest, snapshot: ProbeSnapshot, gone: readonly MemoryHolder[]): RbeeError | undefined {
+    try {
+      checkWorkerFits(request, withoutHolders(snapshot, gone), this.promised);
+      return undefined;
+    } catch (error) {
+      if (isLackOfMemory(error)) return error;
+      throw error;
+    }
   }
 
   /** Memory that was free a moment ago may have gone. Throws INSUFFICIENT_RAM. */
@@ -75,4 +104,17 @@ export class WorkerPreflight {
   ): PreflightRequest {
     return { modelRef, sizeBytes, profile, backend, device, slots, contextSize };
   }
+}
+
+/** The memory that workers have taken, as far as it is known. */
+export function holdersOf(workers: readonly Worker[]): MemoryHolder[] {
+  return workers.flatMap(({ held }) => held ?? []);
+}
+
+function isLackOfMemory(error: unknown): error is RbeeError {
+  return isRbeeError(error) && (error.code === 'INSUFFICIENT_RAM' || error.code === 'VRAM_EXHAUSTED');
+}
+
+function namingHolders(error: unknown, workers: readonly Worker[]): unknown {
+  return isLackOfMemory(error) ? namingWorkers(error, workers) : error;
 }

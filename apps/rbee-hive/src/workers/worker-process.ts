@@ -4,8 +4,10 @@ import { dirname, join } from 'node:path';
 import {
   type Clock,
   type Exit,
+  isRunning,
   makeStateFolder,
   type ProcessIdentity,
+  readLastLines,
   signalProcess,
   startProcess,
 } from '@rbee/daemon-kit';
@@ -14,6 +16,9 @@ import { LineFollower } from '../logs/line-follower.js';
 
 /** Lines of output that explain a failed start. */
 const EXPLAINING_LINES = 12;
+
+/** How often it is looked whether a process that is no child still runs; where that takes a program of its own, less often. */
+const LOOK_MS = process.platform === 'linux' ? 200 : 1_000;
 
 /** The program that a worker process runs, with the Node.js that runs the hive. */
 export interface WorkerProgram {
@@ -51,6 +56,7 @@ export class WorkerProcess {
     readonly identity: ProcessIdentity,
     exited: Promise<Exit>,
     private readonly log: { file: string; start: number },
+    private readonly stopLooking: () => void = () => undefined,
   ) {
     this.ended = exited.then(async (exit) => {
       // Output that can't be read any more only costs an explanation, never the news of the end.
@@ -80,6 +86,32 @@ export class WorkerProcess {
       .finally(() => closeSync(output));
     const { pid, startTime, exited } = started;
     return new WorkerProcess({ pid, startTime }, exited, { file: logFile, start: size });
+  }
+
+  /**
+   * Takes over a process that another hive started. It is no child of this one: its end shows only by looking, and how it ended
+   * nobody knows. What it wrote before is not read again, except as the newest lines.
+   */
+  static async adopt(identity: ProcessIdentity, logFile: string, clock: Clock): Promise<WorkerProcess> {
+    const { size } = await stat(logFile).catch(() => ({ size: 0 }));
+    const lines = await readLastLines(logFile, EXPLAINING_LINES);
+    let stopLooking: () => void = () => undefined;
+    const exited = new Promise<Exit>((resolve) => {
+      stopLooking = clock.every(LOOK_MS, () => {
+        if (isRunning(identity)) return;
+        stopLooking();
+        resolve({ code: null, signal: null });
+      });
+    });
+    const adopted = new WorkerProcess(identity, exited, { file: logFile, start: size }, () => stopLooking());
+    adopted.lastLines.push(...lines);
+    return adopted;
+  }
+
+  /** Stops looking after a process that goes on. */
+  async letGo(): Promise<void> {
+    this.stopLooking();
+    await this.following?.then((follower) => follower.finish());
   }
 
   /** Reads along what the process writes, from its beginning on. */

@@ -1,4 +1,5 @@
 import type { Backend, RbeeError, WorkerDetail, WorkerState, Worker as WorkerView } from '@rbee/protocol';
+import { bytesHeld, type Footprint } from '../preflight/footprint.js';
 
 /** What is settled about a worker. Where it listens is, once its model is there. */
 export interface WorkerIdentity {
@@ -10,6 +11,8 @@ export interface WorkerIdentity {
   readonly device: number;
   /** False for a worker that reported itself without having been started by this hive. */
   readonly owned: boolean;
+  /** Whether it stays loaded: no idle timeout, no making room for others, and a new start when it is lost. */
+  readonly pinned?: boolean | undefined;
 }
 
 type BaseState = Extract<
@@ -23,8 +26,18 @@ export class WorkerStatus {
   slotsTotal = 1;
   slotsAvailable = 0;
   failedHealthChecks = 0;
+  /** How many workers before this one were lost and started again. */
+  restartCount = 0;
+  /** Jobs that run now, as it told last. */
+  jobsActive: number | undefined;
   pid: number | undefined;
   lastError: RbeeError | undefined;
+  /** SHA-256 of its model, where the catalog knows it. */
+  modelDigest: string | undefined;
+  /** What the worker holds: as estimated before its start, then as measured by its engine. */
+  footprint: Footprint | undefined;
+  /** Milliseconds since the epoch; `undefined` while no job has ended. */
+  lastJobEndedAt: number | undefined;
 
   constructor(
     public identity: WorkerIdentity,
@@ -46,7 +59,7 @@ export class WorkerStatus {
   }
 
   toView(): WorkerView {
-    const { workerId, url, modelRef, backend, device, owned } = this.identity;
+    const { workerId, url, modelRef, backend, device, owned, pinned = false } = this.identity;
     return {
       id: workerId,
       worker_id: workerId,
@@ -59,9 +72,13 @@ export class WorkerStatus {
       slots_available: this.serving ? this.slotsAvailable : 0,
       last_activity: new Date(this.lastActivity).toISOString(),
       pid: this.pid,
-      restart_count: 0,
+      restart_count: this.restartCount,
       failed_health_checks: this.failedHealthChecks,
       owned,
+      pinned,
+      model_digest: this.modelDigest,
+      memory_bytes: this.footprint && bytesHeld(this.footprint, backend),
+      last_job_ended_at: this.lastJobEndedAt === undefined ? undefined : new Date(this.lastJobEndedAt).toISOString(),
     };
   }
 

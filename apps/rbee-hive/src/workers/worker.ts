@@ -20,9 +20,14 @@ import {
   type WorkerDetail,
   type Worker as WorkerView,
 } from '@rbee/protocol';
+import type { Footprint, MemoryHolder } from '../preflight/footprint.js';
+import { CanaryCheck, type EngineFault } from './canary-check.js';
 import { HealthCheck } from './health-check.js';
 import { IdleTimer } from './idle-timer.js';
+import type { WorkerSpec } from './launch-plan.js';
+import type { MemoryKills } from './memory-kills.js';
 import { ProcessEnding, type StopLimits } from './process-ending.js';
+import type { WorkerLoss } from './restart-policy.js';
 import { WorkerClient } from './worker-client.js';
 import * as failure from './worker-failures.js';
 import { readNarration } from './worker-output.js';
@@ -40,6 +45,11 @@ export interface WorkerContext {
   onMemory: (worker: Worker, figures: MemoryFigures) => void;
   /** The worker has left: `failed` keeps it for inspection, `gone` follows when its process has ended. */
   onLeft: (worker: Worker, how: 'failed' | 'gone') => void;
+  /** A process has ended by itself. */
+  onCrash: (crash: failure.WorkerCrash) => void;
+  /** What another hive would have to know about it has changed. */
+  onChanged: (worker: Worker) => void;
+  memoryKills: MemoryKills;
 }
 
 /**
@@ -53,23 +63,35 @@ export interface WorkerContext {
  *        └────────> failed <──────────┘                              └──> draining ──exit──> gone
  *
  * A worker that waits for its model has no process and no address; it fails or goes when the model does not come.
- * An exit while idle or busy is a crash and leads to gone at once. `unhealthy` covers loading, idle and busy after one or
- * two failed health checks; the third ends the process. A worker that is not owned is never signalled.
+ * An exit while idle or busy is a crash and leads to failed, with what is known about it. `unhealthy` covers loading, idle and
+ * busy after one or two failed health checks; the third ends the process, and so does an engine that stands still. A worker
+ * that is not owned is never signalled.
  */
 export class Worker {
   readonly start: WorkerStart;
   readonly say: WorkerVoice;
   /** Its model, once that is on this machine. */
   model: Model | undefined;
+  /** How it was started; `undefined` for a worker that this hive did not start, and for one that waits for its model. */
+  spec: WorkerSpec | undefined;
+  /** Why it was lost, when nobody told it to end. */
+  loss: WorkerLoss | undefined;
+  /** When it became ready for jobs, in milliseconds since the epoch. */
+  readySince: number | undefined;
   private readonly status: WorkerStatus;
   private connection: WorkerClient | undefined;
   private readonly idle: IdleTimer;
   private readonly health: HealthCheck;
+  private readonly canary: CanaryCheck;
   private readonly ending: ProcessEnding;
   private readonly createdAt: number;
   private process: WorkerProcess | undefined;
-  private adopted: ProcessIdentity | undefined;
+  /** The process of a worker that is not owned. */
+  private foreign: ProcessIdentity | undefined;
+  /** Whether another hive started it; what it reports may go to an address where nobody is. */
+  private takenOver = false;
   private over = false;
+  private letGo = false;
   private stopping: Promise<void> | undefined;
   private readonly left = new AbortController();
 
@@ -86,7 +108,11 @@ export class Worker {
     this.status = new WorkerStatus(identity, this.createdAt);
     if (!this.provisioning) this.connection = this.createClient();
     this.ending = new ProcessEnding(clock, (reason) => this.recordForceKill(reason));
-    this.health = new HealthCheck(log.with({ worker_id: workerId }), () => this.client.checkHealth());
+    const { health_call } = timeouts;
+    this.health = new HealthCheck(clock, log.with({ worker_id: workerId }), health_call, () =>
+      this.client.checkHealth(),
+    );
+    this.canary = new CanaryCheck(clock, timeouts, () => this.client, this.left.signal);
     this.idle = new IdleTimer(clock, timeouts.idle_worker, () => this.background(this.endIfIdle()));
     this.say = createWorkerVoice(identity, context, correlationId, (event) => this.start.hear(event));
   }
@@ -124,6 +150,51 @@ export class Worker {
     return this.over;
   }
 
+  /** Whether it goes on without this hive. */
+  get released(): boolean {
+    return this.letGo;
+  }
+
+  /** Whether it stays loaded, whatever else happens. */
+  get pinned(): boolean {
+    return this.identity.pinned ?? false;
+  }
+
+  /** Its process, for the record; `undefined` while there is none, and for a worker that is not owned. */
+  get processIdentity(): ProcessIdentity | undefined {
+    return this.process?.identity;
+  }
+
+  /** Whether jobs can be sent, though perhaps not at this moment. */
+  get serving(): boolean {
+    return this.status.serving;
+  }
+
+  /** Whether it may be ended for the sake of another: nothing runs on it, and nobody wants it to stay. */
+  get evictable(): boolean {
+    const { state, shown, slotsAvailable, slotsTotal } = this.status;
+    const { owned, pinned } = this.identity;
+    return owned && !pinned && state === 'idle' && shown === 'idle' && slotsAvailable === slotsTotal;
+  }
+
+  /** Whether it is on its way out, and what it holds comes free by itself. */
+  get leaving(): boolean {
+    return this.status.state === 'draining';
+  }
+
+  /** Since when nothing runs on it, in milliseconds since the epoch: the end of its last job, or when it became ready. */
+  get idleSince(): number {
+    return this.idle.idleSince;
+  }
+
+  /** The memory that it has taken; `undefined` where that is not known, or not taken yet. */
+  get held(): MemoryHolder | undefined {
+    const { footprint } = this.status;
+    const { backend, device } = this.identity;
+    const taken = this.status.serving || this.leaving;
+    return taken && footprint !== undefined ? { backend, device, footprint } : undefined;
+  }
+
   toView(): WorkerView {
     return this.status.toView();
   }
@@ -139,21 +210,82 @@ export class Worker {
     this.enter('starting');
   }
 
+  /** Its model is on this machine; what it is going to hold is estimated until its engine says. */
+  equip(model: Model, footprint: Footprint): void {
+    this.model = model;
+    this.status.modelDigest = model.digest;
+    this.status.footprint = footprint;
+  }
+
+  /** Keeps it loaded from now on, or no longer. Throws FORBIDDEN for a worker that is not owned, WORKER_DRAINING for one that ends. */
+  pin(pinned: boolean): void {
+    if (!this.identity.owned) throw notOwned(this.id, 'keep it loaded');
+    if (this.failed || this.leaving) {
+      throw new RbeeError('WORKER_DRAINING', `${this.id} is ending already`, { details: { worker_id: this.id } });
+    }
+    if (this.pinned === pinned) return;
+    this.status.identity = { ...this.identity, pinned };
+    this.say(pinned ? 'pin' : 'unpin', `${this.id} ${pinned ? 'stays loaded' : 'may end when it is idle'}`);
+    if (pinned) this.idle.stop();
+    else if (this.evictable) this.idle.start();
+    this.context.onChanged(this);
+    this.changed();
+  }
+
+  /**
+   * Ends for the sake of another worker, if nothing runs on it. Resolves once the process has gone; with false where a job has
+   * come meanwhile, or it does not answer.
+   */
+  async makeWay(reason: string): Promise<boolean> {
+    const { kill } = this.context.timeouts;
+    if (this.leaving) return this.ending.within(kill);
+    if (!this.evictable) return false;
+    try {
+      if (!(await this.client.shutDown(0))) {
+        this.takeReady(await this.client.ready());
+        return false;
+      }
+    } catch (error) {
+      this.context.log.warn({ error, worker_id: this.id }, 'an idle worker could not be asked to make room');
+      return false;
+    }
+    await this.beginStop(reason, { drainMs: kill, killMs: kill }, async () => true);
+    return this.over;
+  }
+
   /** Takes charge of a process that was just started. */
   attach(process: WorkerProcess): void {
-    const { clock, timeouts } = this.context;
-    this.process = process;
-    this.ending.attach(process);
-    this.status.pid = process.pid;
-    this.changed();
+    const { timeouts } = this.context;
+    this.watch(process);
     this.say('worker_start', `worker process ${process.pid} started on ${this.identity.url}`);
-    this.background(process.follow(clock, (line) => this.onOutput(line)));
-    this.background(process.ended.then((exit) => this.onExit(exit)));
     if (this.status.state !== 'starting') return;
     this.start.expectWithin(timeouts.worker_startup, () => {
       this.fail(failure.neverCalledBack(this.facts(), timeouts.worker_startup));
       this.kill('no callback after its start');
     });
+  }
+
+  /** Takes charge of a process that another hive started, as it says that it is now. */
+  adopt(process: WorkerProcess, ready: ReadyStatus): void {
+    this.takenOver = true;
+    this.watch(process);
+    this.start.reached();
+    this.say('worker_adopted', `took over ${this.id} of an earlier hive, process ${process.pid}, ${ready.state}`);
+    if (ready.state === 'loading') {
+      this.enterLoading();
+      return;
+    }
+    this.readySince = this.context.clock.now();
+    if (ready.last_job_ended_at !== undefined) this.idle.continueFrom(ready.last_job_ended_at);
+    this.enter('idle');
+    this.takeReady(ready);
+    this.start.succeed({ type: 'end', worker_id: this.id, state: this.status.shown });
+  }
+
+  /** It takes the place of a worker that was lost. */
+  continues(restarts: number): void {
+    this.status.restartCount = restarts;
+    this.changed();
   }
 
   /** The start has failed in the hive itself. */
@@ -175,10 +307,10 @@ export class Worker {
   onReady(callback: ReadyCallback): void {
     if (this.failed || this.provisioning || this.status.state === 'draining') return;
     if (!this.identity.owned && callback.pid !== undefined) {
-      this.adopted ??= identify(callback.pid);
-      this.status.pid = this.adopted?.pid;
+      this.foreign ??= identify(callback.pid);
+      this.status.pid = this.foreign?.pid;
     }
-    if (callback.memory !== undefined) this.context.onMemory(this, callback.memory);
+    if (callback.memory !== undefined) this.noteMemory(callback.memory);
     if (callback.slots_total !== undefined) this.status.slotsTotal = callback.slots_total;
     if (this.status.state === 'starting') this.enterLoading();
     if (callback.state === 'failed') this.onLoadFailed(callback.error);
@@ -189,7 +321,9 @@ export class Worker {
   onHeartbeat(beat: Heartbeat): void {
     const { state } = this.status;
     if (state === 'failed' || state === 'draining' || state === 'starting' || state === 'provisioning') return;
-    if (beat.last_job_ended_at !== undefined) this.idle.workEnded(beat.last_job_ended_at);
+    if (beat.last_job_ended_at !== undefined) this.noteJobEnd(beat.last_job_ended_at);
+    this.status.jobsActive = beat.jobs_active;
+    if (beat.health_status === 'healthy') this.noteAlive();
     if (beat.state === 'draining') this.onDraining();
     else if (beat.state === 'idle' || beat.state === 'busy') {
       this.takeSlots(beat.slots_available ?? this.status.slotsAvailable);
@@ -199,29 +333,29 @@ export class Worker {
   /** Looks whether the process and its server are alive; the third failure in a row ends the worker. */
   async checkHealth(): Promise<void> {
     if (!this.checkable) return;
-    if (this.adopted !== undefined && !isRunning(this.adopted)) {
+    if (this.foreign !== undefined && !isRunning(this.foreign)) {
       this.leave('its process has gone');
       return;
     }
     const outcome = await this.health.run();
     if (outcome === 'skipped' || !this.checkable) return;
-    if (outcome === 'passed') this.status.lastActivity = this.context.clock.now();
-    const { failuresInARow } = this.health;
-    if (failuresInARow !== this.status.failedHealthChecks) {
-      this.status.failedHealthChecks = failuresInARow;
-      this.changed();
-    }
-    if (this.health.exhausted) this.endUnhealthy(`${failuresInARow} health checks failed in a row`);
+    this.showHealth();
+    if (this.health.exhausted) this.endUnhealthy(`${this.health.failuresInARow} health checks failed in a row`);
+    if (outcome !== 'passed') return;
+    this.status.lastActivity = this.context.clock.now();
+    if (this.takenOver) this.takeReady(await this.client.ready());
+    const { latest } = this.health;
+    if (latest !== undefined && this.identity.owned) await this.endStanding(() => this.canary.examine(latest));
+  }
+
+  /** Looks whether the engine still works, which a healthy server does not tell; one that does not ends the worker. */
+  async checkEngine(): Promise<void> {
+    if (this.identity.owned && this.status.serving) await this.endStanding(() => this.canary.run());
   }
 
   /** Ends the worker; a second call waits for the first. Throws FORBIDDEN for a worker that is not owned. */
   stop(reason: string, limits: StopLimits = this.stopLimits): Promise<void> {
-    if (!this.identity.owned) {
-      throw new RbeeError('FORBIDDEN', `${this.id} was not started by this hive, which therefore does not stop it`, {
-        details: { worker_id: this.id },
-        suggestion: 'stop it where it was started',
-      });
-    }
+    if (!this.identity.owned) throw notOwned(this.id, 'stop it');
     return this.beginStop(reason, limits, () => this.client.shutDown());
   }
 
@@ -231,9 +365,19 @@ export class Worker {
       this.background(this.ending.kill(reason).then((gone) => this.expectGone(gone)));
   }
 
-  /** Lets go of a worker that is not owned, when the hive ends. */
+  /** Lets go of a worker that goes on without this hive. */
   release(): void {
+    this.letGo = true;
     this.finish();
+  }
+
+  private watch(process: WorkerProcess): void {
+    this.process = process;
+    this.ending.attach(process);
+    this.status.pid = process.pid;
+    this.changed();
+    this.background(process.follow(this.context.clock, (line) => this.onOutput(line)));
+    this.background(process.ended.then((exit) => this.onExit(exit)));
   }
 
   private get client(): WorkerClient {
@@ -281,7 +425,7 @@ export class Worker {
   }
 
   private takeReady(ready: ReadyStatus): void {
-    if (ready.last_job_ended_at !== undefined) this.idle.workEnded(ready.last_job_ended_at);
+    if (ready.last_job_ended_at !== undefined) this.noteJobEnd(ready.last_job_ended_at);
     if (ready.state === 'error') this.onLoadFailed(ready.error);
     else if (ready.state === 'draining') this.onDraining();
     else if (ready.state !== 'loading') {
@@ -290,16 +434,31 @@ export class Worker {
     }
   }
 
+  private noteJobEnd(at: string): void {
+    this.idle.workEnded(at);
+    const ended = Date.parse(at);
+    if (Number.isFinite(ended)) this.status.lastJobEndedAt = ended;
+  }
+
+  private noteMemory(figures: MemoryFigures): void {
+    this.context.onMemory(this, figures);
+    const { footprint } = this.status;
+    if (footprint !== undefined) this.status.footprint = { ...footprint, modelBytes: figures.total_bytes };
+  }
+
   private takeSlots(available: number): void {
     const wasLoading = this.status.state === 'loading';
     if (!wasLoading && !this.status.serving) return;
     if (available !== this.status.slotsAvailable) this.status.lastActivity = this.context.clock.now();
     this.status.slotsAvailable = Math.min(available, this.status.slotsTotal);
-    if (wasLoading) this.idle.workEnded();
+    if (wasLoading) {
+      this.idle.workEnded();
+      this.readySince = this.context.clock.now();
+    }
     this.enter(this.status.slotsAvailable > 0 ? 'idle' : 'busy');
     if (wasLoading) this.announceReady();
     if (this.status.slotsAvailable < this.status.slotsTotal) this.idle.stop();
-    else if (this.identity.owned) this.idle.start();
+    else if (this.identity.owned && !this.identity.pinned) this.idle.start();
   }
 
   private announceReady(): void {
@@ -310,7 +469,7 @@ export class Worker {
   }
 
   private async endIfIdle(): Promise<void> {
-    if (this.status.state !== 'idle') return;
+    if (this.status.state !== 'idle' || this.identity.pinned) return;
     const { idle_worker, health_poll } = this.context.timeouts;
     try {
       if (!(await this.client.shutDown(idle_worker))) return this.takeReady(await this.client.ready());
@@ -366,17 +525,58 @@ export class Worker {
       this.leave(reason);
       return;
     }
+    this.loss = 'unhealthy';
+    this.endNow(reason);
+  }
+
+  /** No request and no SIGTERM would reach it. */
+  private endNow(reason: string): void {
     this.enter('draining');
     this.start.fail(failure.stoppedEarly(this.facts(), reason));
     this.kill(reason);
   }
 
+  private async endStanding(look: () => Promise<EngineFault | undefined>): Promise<void> {
+    const fault = await look();
+    if (fault === undefined || !this.status.serving) return;
+    const { why, moves } = fault;
+    const facts = { level: 'warn', error_kind: 'worker_hangs' } as const;
+    this.say('canary', `${this.id} does not generate: ${why}`, facts);
+    this.loss = 'canary';
+    const idle = this.status.slotsAvailable === this.status.slotsTotal;
+    if (idle || !moves) this.endNow(why);
+    else this.background(this.beginStop(why, this.stopLimits, () => this.client.shutDown()));
+  }
+
   private onExit(exit: Exit): void {
     const { state, pid, serving } = this.status;
     this.context.log.info({ worker_id: this.id, pid, ...exit }, 'worker process ended');
-    if (state === 'starting' || state === 'loading') this.fail(failure.endedEarly(this.facts(), exit, state));
-    else if (!this.failed) sayEnded(this.say, this.identity, { pid, exit, crashed: serving && exit.code !== 0 });
+    const crashed = serving && exit.code !== 0;
+    if (state === 'starting' || state === 'loading' || crashed) this.onCrash(exit);
+    else if (!this.failed) sayEnded(this.say, this.identity, { pid, exit, crashed: false });
     this.finish();
+  }
+
+  private onCrash(exit: Exit): void {
+    const { state, pid, serving } = this.status;
+    const process = this.process?.identity;
+    const forMemory = process && this.context.memoryKills.explain(process, exit);
+    if (state !== 'starting')
+      this.context.onCrash(failure.crashRecord(this.facts(), exit, { ...this.describeWork(), forMemory }));
+    if (state === 'starting' || state === 'loading') {
+      this.fail(failure.endedEarly(this.facts(), exit, state, forMemory));
+    } else if (serving) {
+      this.loss = 'crash';
+      sayEnded(this.say, this.identity, { pid, exit, crashed: true });
+      this.fail(failure.crashed(this.facts(), exit, { ...this.describeWork(), forMemory }), { told: true });
+    }
+  }
+
+  private describeWork() {
+    const { jobsActive, slotsTotal, slotsAvailable, state } = this.status;
+    const time = new Date(this.context.clock.now()).toISOString();
+    const jobs = this.status.serving ? (jobsActive ?? slotsTotal - slotsAvailable) : 0;
+    return { time, state, jobs, modelRef: this.identity.modelRef };
   }
 
   /** Forgets a worker without touching its process. */
@@ -386,12 +586,13 @@ export class Worker {
   }
 
   /** The start came to nothing: the worker is kept for inspection, its process must end. */
-  private fail(error: RbeeError): void {
+  private fail(error: RbeeError, { told = false } = {}): void {
     if (this.failed) return;
+    this.loss ??= 'start';
     this.status.lastError = error;
     this.enter('failed');
     const facts = { level: 'error', error_kind: error.code.toLowerCase() } as const;
-    this.say('worker_removed', `${this.id} failed: ${error.message}`, facts);
+    if (!told) this.say('worker_removed', `${this.id} failed: ${error.message}`, facts);
     this.start.fail(error);
     this.left.abort(error);
     this.context.onLeft(this, 'failed');
@@ -406,8 +607,22 @@ export class Worker {
     this.left.abort(failure.stoppedEarly(this.facts(), 'it has ended'));
     this.status.pid = undefined;
     this.connection?.close();
+    if (this.process !== undefined) this.background(this.process.letGo());
     this.ending.confirm();
     this.context.onLeft(this, 'gone');
+  }
+
+  /** What it says of itself is worth as much as a good health check. */
+  private noteAlive(): void {
+    this.health.clear();
+    this.showHealth();
+  }
+
+  private showHealth(): void {
+    const { failuresInARow } = this.health;
+    if (failuresInARow === this.status.failedHealthChecks) return;
+    this.status.failedHealthChecks = failuresInARow;
+    this.changed();
   }
 
   /** The one place where the state changes. */
@@ -440,4 +655,11 @@ export class Worker {
       this.context.log.error({ error, worker_id: this.id }, 'looking after a worker failed');
     });
   }
+}
+
+function notOwned(workerId: string, what: string): RbeeError {
+  return new RbeeError('FORBIDDEN', `${workerId} was not started by this hive, which therefore does not ${what}`, {
+    details: { worker_id: workerId },
+    suggestion: `${what} where it was started`,
+  });
 }

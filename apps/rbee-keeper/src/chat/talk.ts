@@ -5,9 +5,9 @@ import { toModelRef } from '../inference/model-argument.js';
 import { renderSummary } from '../inference/summary.js';
 import type { TaskOptions } from '../inference/task-options.js';
 import { toTaskRequest } from '../inference/to-task-request.js';
+import { QueenConnection } from '../queen/queen-connection.js';
 import { reportError } from '../report-error.js';
 import { Conversation } from './conversation.js';
-import { QueenConnection } from './queen-connection.js';
 
 export interface ChatOptions extends TaskOptions {
   readonly system: string | undefined;
@@ -52,7 +52,7 @@ export class Talk {
 
   /** Makes sure of a queen before anybody types. */
   async connect(): Promise<void> {
-    await this.#connection.client();
+    await this.#connection.open();
   }
 
   /**
@@ -88,11 +88,11 @@ export class Talk {
   }
 
   async #answer(question: string, signal: AbortSignal): Promise<Outcome> {
-    const queen = await this.#connection.client();
+    await this.#connection.open();
     signal.throwIfAborted();
     const input = { messages: this.conversation.ask(question) };
     const request = toTaskRequest(this.#options, input, { jobId: newJobId(), model: this.#model, raw: false });
-    return generate(this.#context, queen, request, signal, true);
+    return generate(this.#context, this.#connection, request, signal, true);
   }
 
   #keep(question: string, answer: Answer): true {

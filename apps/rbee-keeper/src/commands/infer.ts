@@ -14,6 +14,12 @@ export const inferCommand = defineCommand({
     raw: { type: 'boolean', describe: 'Give the prompt to the model as it is, without its chat template' },
     quiet: { type: 'boolean', describe: 'No narration, no progress, no summary; errors are still shown' },
     ...taskOptions,
+    'on-disconnect': {
+      type: 'string',
+      value: 'WHAT',
+      describe: 'What becomes of the task when this command is gone: cancel, or keep (see tasks show)',
+      default: 'cancel',
+    },
   },
   examples: [
     ['rbee-keeper infer --prompt "write a short story"', 'The model that comes with rbee, on the best machine'],

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { type EndEvent, isRbeeError, RbeeError } from '@rbee/protocol';
 import type { CommandContext } from '../command-context.js';
-import type { QueenClient } from '../queen/queen-client.js';
 import { AnswerWriter } from './answer-writer.js';
 import { savePartialResult } from './partial-result.js';
-import { runTask } from './run-task.js';
+import { runTask, type TaskQueen } from './run-task.js';
 import { TaskView } from './task-view.js';
 import type { TaskToSend } from './to-task-request.js';
 
@@ -36,7 +35,7 @@ export function newJobId(): string {
  */
 export async function generate(
   { env, output, settings }: Pick<CommandContext, 'env' | 'output' | 'settings'>,
-  queen: QueenClient,
+  queen: TaskQueen,
   request: TaskToSend,
   signal: AbortSignal,
   isBrief = false,
@@ -47,15 +46,19 @@ export async function generate(
   const writer = new AnswerWriter(output, !output.json);
   const view = new TaskView(output, writer, env.clock, stopped, isBrief);
   try {
-    const end = await runTask(queen, request, {
-      clock: env.clock,
-      variables: env.variables,
-      jobId,
-      correlationId,
-      signal: stopped,
-      cancelAckMs: settings.cancel_ack,
-      onEvent: (event) => view.show(event),
-    });
+    const end = await runTask(
+      queen,
+      { jobId, body: request },
+      {
+        clock: env.clock,
+        variables: env.variables,
+        correlationId,
+        signal: stopped,
+        settings,
+        onEvent: (event) => view.show(event),
+        onAbsence: () => view.tellAbsence(),
+      },
+    );
     writer.end();
     const { node, model, workerId } = view;
     return { answer: { text: writer.text, end, jobId, correlationId, node, model, workerId } };

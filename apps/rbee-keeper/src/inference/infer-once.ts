@@ -1,4 +1,5 @@
 import type { CommandContext } from '../command-context.js';
+import { QueenConnection } from '../queen/queen-connection.js';
 import { answerToJson } from './answer-json.js';
 import { generate, newJobId } from './generate.js';
 import { toModelRef } from './model-argument.js';
@@ -9,6 +10,7 @@ import { toTaskRequest } from './to-task-request.js';
 
 export interface InferOptions extends TaskOptions {
   readonly raw: boolean;
+  readonly 'on-disconnect': string;
 }
 
 /** Checks everything that can be checked here, then sends one task and prints its answer. */
@@ -21,11 +23,15 @@ export async function inferOnce(options: InferOptions, source: InputSource, cont
   toTaskRequest(options, { prompt: '?' }, fixed);
   const input = await readInput(source, env, interrupt.signal);
   const request = toTaskRequest(options, input, fixed);
-  await context.withQueen(async (queen) => {
-    const outcome = await generate(context, queen, request, interrupt.signal);
+  const connection = new QueenConnection(context.queen);
+  try {
+    await connection.open();
+    const outcome = await generate(context, connection, request, interrupt.signal);
     if (!outcome.answer) throw outcome.error;
     if (output.json) output.object(answerToJson(outcome.answer));
     output.separate();
     output.say('inference-backend', renderSummary(outcome.answer.end));
-  });
+  } finally {
+    await connection.close();
+  }
 }

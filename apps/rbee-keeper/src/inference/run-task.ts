@@ -1,4 +1,4 @@
-import { type Clock, type IncomingStream, type RetryContext, retry } from '@rbee/daemon-kit/client';
+import type { Clock, IncomingStream } from '@rbee/daemon-kit/client';
 import {
   type EndEvent,
   fromErrorEvent,
@@ -10,88 +10,261 @@ import {
   type TaskRequestInput,
   taskEventSchema,
 } from '@rbee/protocol';
-import { probeQueen } from '../queen/probe-queen.js';
-import type { QueenClient } from '../queen/queen-client.js';
+import type { QueenConnection } from '../queen/queen-connection.js';
+import type { KeeperSettings } from '../settings.js';
+import { cancelTask } from './cancel-task.js';
+import { type Hearing, watchSilence } from './silence-watch.js';
+import { TaskCursor } from './task-cursor.js';
+import { WayBack } from './way-back.js';
 
-export interface RunTaskOptions extends RetryContext {
-  readonly clock: Clock;
+/** What a task needs of a connection to a queen. */
+export type TaskQueen = Pick<QueenConnection, 'client' | 'look' | 'revive' | 'settled'>;
+
+/** A task to run; without `body` one that the queen has already, which is only watched: leaving it does not cancel it. */
+export interface TaskToRun {
   readonly jobId: string;
+  readonly body?: TaskRequestInput;
+}
+
+export interface RunTaskOptions {
+  readonly clock: Clock;
+  readonly variables: Readonly<Record<string, string | undefined>>;
   readonly correlationId: string;
   /** Cancels the task when it is aborted. */
   readonly signal: AbortSignal;
-  /** How long the queen may take to acknowledge a cancellation. */
-  readonly cancelAckMs: number;
-  /** Told about every event but errors, in order; the next one waits for it. */
+  readonly settings: Pick<
+    KeeperSettings,
+    'cancel_ack' | 'first_byte' | 'model_load' | 'queen_healthy' | 'queen_probe' | 'slot_wait' | 'stall'
+  >;
+  /** Told about every event but errors, each once and in order; the next one waits for it. */
   readonly onEvent: (event: TaskEvent) => Promise<void> | void;
+  /** Told when the queen has been away for a while and is still looked for. */
+  readonly onAbsence: () => void;
 }
-
-const SUBMIT_WAITS_MS = [0, 100, 200];
-const SILENCE_CHECK_MS = 15_000;
-const SILENCE_PROBE_MS = 10_000;
-const SILENCE_PROBES = 3;
 
 /**
- * Runs one task to its end. Throws the task's error, WORKER_CONNECTION_LOST when the stream breaks off, or the signal's
- * reason once the cancellation was acknowledged or its time is up.
+ * Runs one task to its end, over as many connections and queens as it takes: what was lost of a stream is asked for again, so that every
+ * event comes once. Throws the task's error, WORKER_CONNECTION_LOST when no queen answers for the time that one may take to start,
+ * REQUEST_TIMEOUT when the queen does not keep the task's deadline, or the signal's reason once the task was cancelled.
  */
-export async function runTask(queen: QueenClient, body: TaskRequestInput, options: RunTaskOptions): Promise<EndEvent> {
-  const { signal, jobId, correlationId } = options;
-  signal.throwIfAborted();
-  const giveUp = new AbortController();
-  let cancelling: Promise<void> | undefined;
-  const cancel = () => {
-    // An acknowledgement that does not come changes nothing: the closed connection cancels the task as well.
-    cancelling = queen
-      .cancelTask(jobId, correlationId, options.cancelAckMs)
-      .catch(() => undefined)
-      .finally(() => giveUp.abort(signal.reason));
-  };
-  signal.addEventListener('abort', cancel, { once: true });
-  const heard = { at: options.clock.monotonic() };
-  const stopWatching = watchSilence(queen, options.clock, heard, giveUp);
-  try {
-    const stream = await submit(queen, body, options, giveUp.signal);
-    return await follow(stream, options, heard);
-  } catch (error) {
-    throw signal.aborted ? signal.reason : error;
-  } finally {
-    signal.removeEventListener('abort', cancel);
-    stopWatching();
-    await cancelling;
+export function runTask(queen: TaskQueen, task: TaskToRun, options: RunTaskOptions): Promise<EndEvent> {
+  return new TaskRun(queen, task, options).run();
+}
+
+/** How one connection ended. */
+type Outcome =
+  | { readonly kind: 'ended'; readonly end: EndEvent }
+  | { readonly kind: 'failed'; readonly error: RbeeError }
+  | { readonly kind: 'lost'; readonly error: RbeeError };
+
+/** How long the queen may overrun the deadline of a task before the keeper goes without an answer. */
+const OVERRUN_MS = 5_000;
+const STANDSTILL_CHECK_MS = 15_000;
+
+class TaskRun {
+  readonly #queen: TaskQueen;
+  readonly #task: TaskToRun;
+  readonly #options: RunTaskOptions;
+  readonly #cursor = new TaskCursor();
+  readonly #wayBack: WayBack;
+  readonly #stop = new AbortController();
+  readonly #progress: Hearing;
+  #handling = false;
+  #rewound = false;
+  #hasLostConnection = false;
+  #giving: Promise<void> | undefined;
+
+  constructor(queen: TaskQueen, task: TaskToRun, options: RunTaskOptions) {
+    const { clock, variables, settings, onAbsence } = options;
+    this.#queen = queen;
+    this.#task = task;
+    this.#options = options;
+    this.#wayBack = new WayBack(queen, {
+      clock,
+      variables,
+      limitMs: settings.queen_healthy,
+      jobId: task.jobId,
+      onAbsence,
+    });
+    this.#progress = { at: clock.monotonic() };
   }
-}
 
-/** A connection that was refused said nothing about the task; anything later may have begun it. */
-function submit(
-  queen: QueenClient,
-  body: TaskRequestInput,
-  options: RunTaskOptions,
-  signal: AbortSignal,
-): Promise<IncomingStream> {
-  const isRetryable = (error: unknown) => isRbeeError(error) && error.details.cause === 'ECONNREFUSED';
-  return retry({ waits: SUBMIT_WAITS_MS, isRetryable }, { ...options, signal }, () =>
-    queen.runTask(body, options.correlationId, signal),
-  );
-}
-
-async function follow(stream: IncomingStream, options: RunTaskOptions, heard: { at: number }): Promise<EndEvent> {
-  let end: EndEvent | undefined;
-  try {
-    for await (const message of stream.messages) {
-      heard.at = options.clock.monotonic();
-      const event = readTaskEvent(message);
-      if (!event || options.signal.aborted) continue;
-      if (event.type === 'error') throw fromErrorEvent(event);
-      await options.onEvent(event);
-      if (event.type === 'end') end = event;
+  async run(): Promise<EndEvent> {
+    const { signal } = this.#options;
+    signal.throwIfAborted();
+    const giveUp = () => this.#giveUp(signal.reason);
+    signal.addEventListener('abort', giveUp, { once: true });
+    const stopTimers = [this.#watchDeadline(), this.#watchProgress()];
+    try {
+      return await this.#follow();
+    } catch (error) {
+      if (!this.#giving) throw error;
+      await this.#giving;
+      throw this.#stop.signal.reason;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+      for (const stop of stopTimers) stop();
+      this.#wayBack.arrive();
+      // An answer that came to its end meanwhile counts, but its cancellation is not left hanging.
+      await this.#giving;
     }
-  } catch (error) {
-    // What breaks behind the end of the answer takes nothing from it.
-    if (end) return end;
-    throw error;
   }
-  if (end) return end;
-  throw new RbeeError('WORKER_CONNECTION_LOST', 'the stream from queen-rbee ended without an end of the task');
+
+  async #follow(): Promise<EndEvent> {
+    for (;;) {
+      const outcome = await this.#connect();
+      if (outcome.kind === 'ended') return outcome.end;
+      if (outcome.kind === 'failed') throw this.#explain(outcome.error);
+      this.#hasLostConnection = true;
+      await this.#wayBack.find(outcome.error, this.#stop.signal);
+    }
+  }
+
+  /** One connection, from its request to its end. */
+  async #connect(): Promise<Outcome> {
+    const { clock } = this.#options;
+    const silence = new AbortController();
+    const heard = { at: clock.monotonic() };
+    const stopWatching = watchSilence(this.#queen, clock, heard, (error) => silence.abort(error));
+    const signal = AbortSignal.any([this.#stop.signal, silence.signal]);
+    try {
+      const stream = await this.#open(signal);
+      this.#wayBack.connect();
+      try {
+        return await this.#read(stream, heard);
+      } finally {
+        stream.close();
+      }
+    } catch (error) {
+      if (this.#stop.signal.aborted || !isRbeeError(error)) throw error;
+      return { kind: isLoss(error) ? 'lost' : 'failed', error };
+    } finally {
+      stopWatching();
+    }
+  }
+
+  async #open(signal: AbortSignal): Promise<IncomingStream> {
+    const { body, jobId } = this.#task;
+    const { client } = this.#queen;
+    const call = {
+      correlationId: this.#options.correlationId,
+      signal,
+      timeoutMs: this.#options.settings.queen_healthy,
+    };
+    // Sent again with its id, a task that has arrived is attached to, and one that has not begins.
+    if (body && this.#cursor.isFresh) return client.runTask(body, call);
+    try {
+      return await client.taskEvents(jobId, this.#cursor.lastEventId, call);
+    } catch (error) {
+      if (!body || !isRbeeError(error) || error.code !== 'NOT_FOUND') throw error;
+      if (this.#cursor.tokens > 0) throw toForgottenError(error);
+      this.#cursor.restart();
+      return client.runTask(body, call);
+    }
+  }
+
+  async #read(stream: IncomingStream, heard: Hearing): Promise<Outcome> {
+    const { clock, onEvent } = this.#options;
+    let end: EndEvent | undefined;
+    try {
+      for await (const message of stream.messages) {
+        heard.at = clock.monotonic();
+        const event = readTaskEvent(message);
+        if (!event || this.#giving !== undefined) continue;
+        const verdict = this.#cursor.judge(event, message.id);
+        if (verdict === 'gap') return this.#missTokens();
+        if (verdict === 'seen') continue;
+        this.#wayBack.arrive();
+        if (event.type === 'error') return { kind: 'failed', error: fromErrorEvent(event) };
+        this.#handling = true;
+        await onEvent(event);
+        this.#handling = false;
+        this.#cursor.note(event, message.id);
+        if (event.type === 'token') this.#rewound = false;
+        this.#progress.at = clock.monotonic();
+        if (event.type === 'end') end = event;
+      }
+    } catch (error) {
+      // What breaks behind the end of the answer takes nothing from it.
+      if (!end) throw error;
+    }
+    if (end) return { kind: 'ended', end };
+    return { kind: 'lost', error: toBrokenError('the stream from queen-rbee ended without an end of the task') };
+  }
+
+  /** Tokens that did not come are asked for again once, from the beginning of the task. */
+  #missTokens(): Outcome {
+    const error = new RbeeError('INVALID_RESPONSE', 'queen-rbee left out a part of the answer', {
+      details: { service: 'queen-rbee', next_token: this.#cursor.tokens },
+      suggestion: 'repeat the command',
+    });
+    if (this.#rewound) return { kind: 'failed', error };
+    this.#rewound = true;
+    this.#cursor.rewind();
+    return { kind: 'lost', error };
+  }
+
+  /** Says what the loss of the connection did, where the queen lived on and took it for the end of her client. */
+  #explain(error: RbeeError): RbeeError {
+    if (error.code !== 'CANCELLED' || !this.#hasLostConnection || this.#task.body?.on_disconnect === 'keep')
+      return error;
+    return new RbeeError('CANCELLED', 'the connection to queen-rbee broke off, and the task was cancelled with it', {
+      details: error.details,
+      suggestion: 'repeat the command; with --on-disconnect keep a task goes on without its client',
+      ...(error.correlationId === undefined ? {} : { correlationId: error.correlationId }),
+      cause: error,
+    });
+  }
+
+  /** Cancels the task, as far as the queen can be told, and ends the run with a reason. */
+  #giveUp(reason: unknown): void {
+    const { body, jobId } = this.#task;
+    const { clock, correlationId, settings } = this.#options;
+    this.#giving ??= (async () => {
+      const away = this.#wayBack.isAway;
+      if (body && !staysBehind(body, reason)) {
+        await cancelTask(this.#queen, jobId, { clock, correlationId, away, settings });
+      }
+      this.#stop.abort(reason);
+    })();
+  }
+
+  /** The queen keeps the deadline; one that does not must not keep the user. */
+  #watchDeadline(): () => void {
+    const seconds = this.#task.body?.timeout_seconds;
+    if (seconds == null) return () => undefined;
+    return this.#options.clock.after(seconds * 1000 + OVERRUN_MS, () =>
+      this.#giveUp(
+        new RbeeError('REQUEST_TIMEOUT', `queen-rbee did not end the task within its time of ${seconds} s`, {
+          details: { timeout_seconds: seconds, service: 'queen-rbee' },
+        }),
+      ),
+    );
+  }
+
+  /** No step of a task takes longer than its own limit: a queen that talks, but tells nothing new for longer, is stuck or lies. */
+  #watchProgress(): () => void {
+    const { clock, settings } = this.#options;
+    const limitMs = Math.max(settings.first_byte, settings.model_load, settings.slot_wait) + settings.stall;
+    return clock.every(STANDSTILL_CHECK_MS, () => {
+      const stillMs = clock.monotonic() - this.#progress.at;
+      if (this.#handling || this.#wayBack.isAway || stillMs < limitMs) return;
+      const message = `queen-rbee has told nothing new of the task for ${Math.round(stillMs / 1000)} s`;
+      this.#giveUp(toBrokenError(message));
+    });
+  }
+}
+
+/** Whether a task that is kept goes on when its user leaves: one who closes the terminal does, one who presses Ctrl+C does not. */
+function staysBehind(body: TaskRequestInput, reason: unknown): boolean {
+  const left = isRbeeError(reason) && reason.code === 'CANCELLED' ? reason.details.signal : undefined;
+  return body.on_disconnect === 'keep' && (left === 'SIGHUP' || left === 'SIGTERM');
+}
+
+/** Whether an error tells of the connection, not of the task: no queen has said it, or one that is just ending. */
+function isLoss({ code, correlationId, details }: RbeeError): boolean {
+  if (code !== 'CONNECTION_TIMEOUT' && code !== 'WORKER_CONNECTION_LOST') return false;
+  return correlationId === undefined || details.reason === 'shutting_down';
 }
 
 /** An event of either the current or the older, unnamed shape; `undefined` for one that this version does not know. */
@@ -105,31 +278,15 @@ function readTaskEvent(message: SseMessage): TaskEvent | undefined {
   }
 }
 
-/** A queen that is silent for long is asked for its health; one that does not answer again and again is given up. */
-function watchSilence(queen: QueenClient, clock: Clock, heard: { at: number }, giveUp: AbortController): () => void {
-  let unanswered = 0;
-  let probing = false;
-  return clock.every(SILENCE_CHECK_MS, () => {
-    const silentMs = clock.monotonic() - heard.at;
-    if (silentMs < SILENCE_CHECK_MS) unanswered = 0;
-    if (silentMs < SILENCE_CHECK_MS || probing) return;
-    probing = true;
-    void probeQueen(queen.target, SILENCE_PROBE_MS)
-      .then(
-        (probe) => probe.state === 'up',
-        () => false,
-      )
-      .then((answered) => {
-        probing = false;
-        unanswered = answered ? 0 : unanswered + 1;
-        if (unanswered >= SILENCE_PROBES) giveUp.abort(toSilenceError(silentMs));
-      });
-  });
+function toBrokenError(message: string): RbeeError {
+  return new RbeeError('WORKER_CONNECTION_LOST', message, { details: { service: 'queen-rbee' } });
 }
 
-function toSilenceError(silentMs: number): RbeeError {
-  return new RbeeError('WORKER_CONNECTION_LOST', 'queen-rbee does not answer any more', {
-    details: { service: 'queen-rbee', silent_seconds: Math.round(silentMs / 1000) },
-    suggestion: 'stop it and try again: rbee-keeper queen stop',
+function toForgottenError(cause: RbeeError): RbeeError {
+  return new RbeeError('WORKER_CONNECTION_LOST', 'queen-rbee was started anew and does not know the task any more', {
+    details: { ...cause.details, service: 'queen-rbee' },
+    suggestion: 'repeat the command',
+    ...(cause.correlationId === undefined ? {} : { correlationId: cause.correlationId }),
+    cause,
   });
 }

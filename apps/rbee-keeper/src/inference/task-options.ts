@@ -24,6 +24,16 @@ export const taskOptions = {
   seed: { type: 'number', describe: 'Start of the random numbers, for an answer that can be repeated' },
   stop: { type: 'list', describe: 'Text that ends the answer; may be repeated' },
   timeout: { type: 'duration', describe: 'Give up after this time, for example 5m' },
+  'no-resume': {
+    type: 'boolean',
+    describe: 'End with an error when the worker is lost, instead of going on at another',
+  },
+  priority: {
+    type: 'string',
+    value: 'NAME',
+    describe: 'interactive, or batch for work that lets others go first',
+    default: 'interactive',
+  },
   'keep-alive': {
     type: 'duration',
     describe: 'How long a queen started by this command stays for the next one (RBEE_KEEP_ALIVE; default 0)',

@@ -31,6 +31,11 @@ export class TaskView {
     this.#isBrief = isBrief;
   }
 
+  /** Says that the queen is looked for. */
+  tellAbsence(): void {
+    this.#output.say('rbee-keeper', 'queen-rbee does not answer; trying again', 'warn');
+  }
+
   /** Shows one event; resolves when the next one may come. */
   async show(event: TaskEvent): Promise<void> {
     const output = this.#output;
@@ -47,7 +52,7 @@ export class TaskView {
         this.isDownloading = event.phase === 'download' && (this.isDownloading || (event.bytes_downloaded ?? 0) > 0);
         return this.#progress.update(event);
       case 'queued':
-        return output.say('queen-rbee', renderQueued(event));
+        return output.sayForNow('queen-rbee', renderQueued(event));
       case 'accepted':
         this.node = event.node;
         this.model = event.model;

@@ -1,4 +1,4 @@
-import type { TaskRequestInput } from '@rbee/protocol';
+import type { Priority, TaskRequestInput } from '@rbee/protocol';
 import { checkRequest } from '../check-request.js';
 import type { TaskInput } from './read-input.js';
 import type { TaskOptions } from './task-options.js';
@@ -11,7 +11,7 @@ export type TaskToSend = TaskRequestInput & { readonly job_id: string };
  * reported before anything is started. Throws the validation error with flags in place of field names.
  */
 export function toTaskRequest(
-  options: Omit<TaskOptions, 'keep-alive'>,
+  options: Omit<TaskOptions, 'keep-alive'> & { readonly 'on-disconnect'?: string },
   input: TaskInput,
   fixed: { readonly jobId: string; readonly model: string | undefined; readonly raw: boolean },
 ): TaskToSend {
@@ -32,6 +32,10 @@ export function toTaskRequest(
     seed: options.seed,
     stop: options.stop.length > 0 ? [...options.stop] : undefined,
     timeout_seconds: options.timeout === undefined ? undefined : options.timeout / 1000,
+    ...(options['no-resume'] ? { resume: false } : {}),
+    // What is none of the names is the schema's to refuse.
+    priority: options.priority as Priority,
+    on_disconnect: options['on-disconnect'] as TaskToSend['on_disconnect'],
   };
   checkRequest('runTask', request, { template: '--raw', timeout_seconds: '--timeout' });
   return request;

@@ -10,6 +10,8 @@ export interface Lease {
   readonly lost: AbortSignal;
   /** Gives the lease back; true when the queen ends now because of that. Rejects when the queen does not answer. */
   release(): Promise<boolean>;
+  /** Forgets a lease that was lost: there is nobody left to give it back to. */
+  drop(): void;
 }
 
 /** Takes a lease. Rejects with an error that `isEnding` recognises when the queen is about to end. */
@@ -33,6 +35,7 @@ export async function takeLease(target: Target, timeoutMs: number): Promise<Leas
           stream.close();
         }
       },
+      drop: () => stream.close(),
     };
   } catch (error) {
     stream.close();

@@ -13,8 +13,12 @@ import {
   type PullRequest,
   queenRoutes,
   type Route,
+  type TaskDetail,
   type TaskRequestInput,
+  type TaskState,
+  type TaskSummary,
   type UpdateNodeInput,
+  type Worker,
 } from '@rbee/protocol';
 
 interface ClientOptions {
@@ -31,6 +35,16 @@ export interface LogQuery {
   readonly follow: boolean;
   readonly lines: number | undefined;
   readonly worker: string | undefined;
+}
+
+/** What a worker gets that is started ahead of any task. */
+export type SpawnWorkerInput = BodyInputOf<typeof queenRoutes.spawnWorker>;
+
+/** What opens the stream of a task. */
+export interface StreamCall {
+  readonly correlationId: string;
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
 }
 
 /** An open stream of a queen that lives shows it every few seconds. */
@@ -66,6 +80,17 @@ export class QueenClient {
     return callJson(target, queenRoutes.shutdownWorker, { body: { worker_id: workerId }, timeoutMs, signal });
   }
 
+  /** Starts a worker ahead of any task; queenSpawnEventSchema has what the stream tells. */
+  spawnWorker(body: SpawnWorkerInput): Promise<IncomingStream> {
+    return this.#stream(queenRoutes.spawnWorker, body);
+  }
+
+  /** Keeps a worker loaded, or no longer. */
+  pinWorker(workerId: string, pinned: boolean): Promise<Worker> {
+    const { target, timeoutMs, signal } = this.#options;
+    return callJson(target, queenRoutes.pinWorker, { body: { worker_id: workerId, pinned }, timeoutMs, signal });
+  }
+
   /** Log lines as bytes, while they are written when `follow` is set, until `signal` is aborted. */
   logs(query: LogQuery, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
     const { node, follow, lines, worker } = query;
@@ -75,9 +100,39 @@ export class QueenClient {
     });
   }
 
-  /** Sends a task. The stream ends when `signal` is aborted, which cancels the task as well. */
-  runTask(body: TaskRequestInput, correlationId: string, signal: AbortSignal): Promise<IncomingStream> {
-    return callStream(this.#options.target, queenRoutes.runTask, { body, correlationId, signal });
+  /**
+   * Sends a task, or attaches to the one that was sent with the same id. Resolves with the status line, for which `timeoutMs` are
+   * given. The stream ends when `signal` is aborted, which cancels the task as well unless it is to be kept.
+   */
+  runTask(body: TaskRequestInput, { correlationId, signal, timeoutMs }: StreamCall): Promise<IncomingStream> {
+    return callStream(this.#options.target, queenRoutes.runTask, { body, correlationId, signal, timeoutMs });
+  }
+
+  /** Attaches to a task: its events from the beginning, or behind the one with the id `lastEventId`. Otherwise as `runTask`. */
+  taskEvents(
+    jobId: string,
+    lastEventId: string | undefined,
+    { correlationId, signal, timeoutMs }: StreamCall,
+  ): Promise<IncomingStream> {
+    return callStream(this.#options.target, queenRoutes.taskEvents, {
+      params: { job_id: jobId },
+      lastEventId,
+      correlationId,
+      signal,
+      timeoutMs,
+    });
+  }
+
+  /** The tasks that the queen has, or those in one state; the ended ones of the last minutes too. */
+  async listTasks(state?: TaskState): Promise<readonly TaskSummary[]> {
+    const { target, timeoutMs, signal } = this.#options;
+    return (await callJson(target, queenRoutes.listTasks, { query: { state }, timeoutMs, signal })).tasks;
+  }
+
+  /** One task with the text that has come so far. */
+  showTask(jobId: string): Promise<TaskDetail> {
+    const { target, timeoutMs, signal } = this.#options;
+    return callJson(target, queenRoutes.showTask, { params: { job_id: jobId }, timeoutMs, signal });
   }
 
   /** Cancels a task; resolves when the queen has taken note, rejects when it does not within `timeoutMs`. */

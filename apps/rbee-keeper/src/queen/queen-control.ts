@@ -52,9 +52,9 @@ export class QueenControl {
     };
   }
 
-  /** Asks whether a queen answers, with the patience of a first look. */
-  probe(): Promise<Probe> {
-    return probeQueen(this.target, this.surroundings.settings.queen_probe);
+  /** Asks whether a queen answers, with the patience of a first look unless told otherwise. */
+  probe(timeoutMs = this.surroundings.settings.queen_probe): Promise<Probe> {
+    return probeQueen(this.target, timeoutMs);
   }
 
   /** The queen that answers, if one does. */

@@ -56,6 +56,15 @@ describe('a command that finds no queen', () => {
     expect(await here.isEmpty()).toBe(true);
   });
 
+  it('starts another one in its place when it is killed in the middle of an answer', async () => {
+    const here = await place('die-in-answer');
+    const { code, stdout, stderr } = await runKeeper(['infer', '--prompt', 'hi'], here.options);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'Once upon a time.\n' });
+    expect(here.starts.map(({ args }) => args)).toEqual([1, 2].map(() => `daemon --port ${here.port} --ephemeral`));
+    expect(stderr).not.toContain('Error');
+    expect(await here.isEmpty()).toBe(true);
+  });
+
   it('says that whatever holds the port does not answer', async () => {
     const here = await place('', { RBEE_T_QUEEN_HEALTHY: '3s' });
     const mute = createServer(() => undefined).listen(here.port, '127.0.0.1');

@@ -1,7 +1,7 @@
 import { type ProcessIdentity, signalProcess, sleep } from '@rbee/daemon-kit/client';
 import { RbeeError } from '@rbee/protocol';
 import { isEnding, type Lease, takeLease } from './lease.js';
-import { checkVersion } from './probe-queen.js';
+import { checkVersion, type QueenHealth } from './probe-queen.js';
 import type { FoundQueen, QueenControl } from './queen-control.js';
 import { waitForEnd } from './wait-for-end.js';
 
@@ -18,7 +18,7 @@ export class QueenSession {
   readonly #control: QueenControl;
   readonly #lease: Lease;
   readonly #process: ProcessIdentity | undefined;
-  readonly #startedHere: boolean;
+  #startedHere: boolean;
   #closed = false;
 
   private constructor(control: QueenControl, lease: Lease, { process, startedHere }: FoundQueen) {
@@ -30,11 +30,24 @@ export class QueenSession {
 
   /** Finds or starts a queen and takes a lease on it. Throws QUEEN_*, VERSION_MISMATCH, or the signal's reason. */
   static async open(control: QueenControl): Promise<QueenSession> {
+    return (await QueenSession.#take(control, () => control.find())) as QueenSession;
+  }
+
+  /** The same with a queen that runs; `undefined` where none does. */
+  static openIfRunning(control: QueenControl): Promise<QueenSession | undefined> {
+    return QueenSession.#take(control, () => control.findRunning());
+  }
+
+  static async #take(
+    control: QueenControl,
+    find: () => Promise<FoundQueen | undefined>,
+  ): Promise<QueenSession | undefined> {
     const { settings, signal } = control.surroundings;
     let last: unknown;
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       signal.throwIfAborted();
-      const found = await control.find();
+      const found = await find();
+      if (!found) return undefined;
       checkVersion(found.health);
       try {
         const session = new QueenSession(control, await takeLease(control.target, settings.call), found);
@@ -62,6 +75,18 @@ export class QueenSession {
   /** Aborted when the queen is lost; the session must then be closed and another one opened. */
   get lost(): AbortSignal {
     return this.#lease.lost;
+  }
+
+  /** Whether the queen that says this about itself is the one that gave the lease. */
+  isWith(health: QueenHealth): boolean {
+    return health.pid === undefined || health.pid === this.#lease.pid;
+  }
+
+  /** Takes the place of a session whose queen was lost. A queen that this run started stays its own to see off. */
+  replace(previous: QueenSession): void {
+    previous.#closed = true;
+    previous.#lease.drop();
+    if (previous.#startedHere && previous.#lease.pid === this.#lease.pid) this.#startedHere = true;
   }
 
   /** Gives the queen back and waits for its end if it is its time. A user who gives up here is not kept waiting. */

@@ -2,6 +2,8 @@ import { type EventStream, type Listening, listen, Reply, serve, silentLogger, s
 import { type GlobalWorker, queenRoutes, RbeeError, type TaskEvent, type TaskRequest, VERSION } from '@rbee/protocol';
 import { ScriptedModels } from './scripted-models.js';
 import { ScriptedNodes } from './scripted-nodes.js';
+import { ScriptedStarts } from './scripted-starts.js';
+import { ScriptedTasks } from './scripted-tasks.js';
 
 /** Answers one task: sends its events, ends the stream or throws. */
 export type TaskScript = (task: TaskRequest, stream: EventStream<TaskEvent>, signal: AbortSignal) => Promise<void>;
@@ -10,6 +12,8 @@ export type TaskScript = (task: TaskRequest, stream: EventStream<TaskEvent>, sig
 export class ScriptedQueen {
   readonly nodes = new ScriptedNodes();
   readonly models = new ScriptedModels();
+  readonly kept = new ScriptedTasks(() => this.cut());
+  readonly starts = new ScriptedStarts();
   readonly tasks: TaskRequest[] = [];
   readonly correlationIds: string[] = [];
   readonly canceled: string[] = [];
@@ -22,6 +26,8 @@ export class ScriptedQueen {
   followsLog = false;
   shutDown: string[] = [];
   version = VERSION;
+  /** The process that it says to be; another one stands for a queen that was started anew. */
+  pid = process.pid;
   /** Whether it says that it ends with its last lease. */
   ephemeral = false;
   /** Answers no question about its health. */
@@ -53,19 +59,28 @@ export class ScriptedQueen {
     this.#listening?.server.closeAllConnections();
   }
 
-  async stop(): Promise<void> {
+  /** Is gone until `rise`, as an operator's queen is that is started anew. */
+  async fall(): Promise<void> {
     this.cut();
     await this.#listening?.close(0);
   }
 
-  async #open(): Promise<void> {
+  async rise(): Promise<void> {
+    await this.#open(this.#listening?.port);
+  }
+
+  async stop(): Promise<void> {
+    await this.fall();
+  }
+
+  async #open(port = 0): Promise<void> {
     const app = serve(
       queenRoutes,
       {
         health: async ({ signal }) => {
           if (this.deaf) await new Promise((resolve) => signal.addEventListener('abort', resolve));
           this.probes++;
-          return { status: 'ok' as const, version: this.version };
+          return { status: 'ok' as const, version: this.version, pid: this.pid };
         },
         runTask: async (call, stream) => {
           this.tasks.push(call.body);
@@ -77,20 +92,22 @@ export class ScriptedQueen {
           this.canceled.push(params.job_id);
           if (this.mute) await new Promise((resolve) => signal.addEventListener('abort', resolve));
         },
-        listTasks: async () => {
-          throw new RbeeError('NOT_FOUND', 'not built yet');
+        ...this.kept.handlers,
+        ...this.starts.handlers,
+        registerWorker: async () => {
+          throw new RbeeError('NOT_FOUND', 'no hive reports here');
         },
-        showTask: async () => {
-          throw new RbeeError('NOT_FOUND', 'not built yet');
+        reportReady: async () => {
+          throw new RbeeError('NOT_FOUND', 'no hive reports here');
         },
-        taskEvents: async () => {
-          throw new RbeeError('NOT_FOUND', 'not built yet');
+        changeWorker: async () => {
+          throw new RbeeError('NOT_FOUND', 'no hive reports here');
         },
-        spawnWorker: async () => {
-          throw new RbeeError('NOT_FOUND', 'not built yet');
+        forgetWorker: async () => {
+          throw new RbeeError('NOT_FOUND', 'no hive reports here');
         },
-        pinWorker: async () => {
-          throw new RbeeError('NOT_FOUND', 'not built yet');
+        beatWorker: async () => {
+          throw new RbeeError('NOT_FOUND', 'no hive reports here');
         },
         listWorkers: async () => ({ workers: this.workers }),
         workersHealth: async ({ query }) => {
@@ -118,7 +135,7 @@ export class ScriptedQueen {
             type: 'leased',
             lease_id: id,
             version: this.version,
-            pid: process.pid,
+            pid: this.pid,
             ephemeral: this.ephemeral,
           });
           await new Promise((resolve) => call.signal.addEventListener('abort', resolve));
@@ -133,7 +150,7 @@ export class ScriptedQueen {
       },
       { clock: systemClock, log: silentLogger },
     );
-    this.#listening = await listen('queen-rbee', app, { host: '127.0.0.1', port: 0 });
+    this.#listening = await listen('queen-rbee', app, { host: '127.0.0.1', port });
   }
 }
 
@@ -156,6 +173,22 @@ const tellStory: TaskScript = async (task, stream) => {
   for (const [i, t] of STORY.entries()) stream.send({ type: 'token', t, i, ids: [i] });
   stream.send(endEvent(STORY.length));
 };
+
+/** The events of an answer, from its acceptance to its end. */
+export function answerOf(texts: readonly string[]): TaskEvent[] {
+  return [
+    { type: 'accepted', job_id: 'job', correlation_id: 'c', node: 'localhost', model: 'm' },
+    { type: 'narration', actor: 'rbee-hive', action: 'worker_start', target: 'w', human: 'starting a worker' },
+    { type: 'started', job_id: 'job', model: 'm', started_at: '2030-01-01T00:00:00Z' },
+    ...texts.map((t, i): TaskEvent => ({ type: 'token', t, i, ids: [i] })),
+    endEvent(texts.length),
+  ];
+}
+
+/** Serves the task that the queen keeps. */
+export function serveKept(queen: ScriptedQueen): TaskScript {
+  return (_task, stream) => queen.kept.send(stream);
+}
 
 /** The end of an answer of so many tokens. */
 export function endEvent(tokens: number): Extract<TaskEvent, { type: 'end' }> {

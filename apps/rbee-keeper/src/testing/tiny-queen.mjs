@@ -1,7 +1,8 @@
 /**
- * A queen of a hundred lines for tests of how queens are started and ended: health and leases only. Flags as the real
- * one; TINY_QUEEN says how it misbehaves: `crash` ends at once with a message, `mute` never listens, `linger` needs
- * SIGKILL, `refuse-first-lease` ends instead of giving its first lease. Every start appends a line to TINY_QUEEN_STARTS.
+ * A queen of a hundred lines for tests of how queens are started and ended: health and leases. Flags as the real one;
+ * TINY_QUEEN says how it misbehaves: `crash` ends at once with a message, `mute` never listens, `linger` needs SIGKILL,
+ * `refuse-first-lease` ends instead of giving its first lease, `die-in-answer` has a task that every queen knows, and kills the
+ * first one after three of its events. Every start appends a line to TINY_QUEEN_STARTS.
  */
 import { appendFileSync, existsSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -46,6 +47,10 @@ const server = createServer((request, response) => {
     response.write(`event: leased\ndata: ${JSON.stringify(event)}\n\n`);
     return response.on('close', () => release(id));
   }
+  if (mood === 'die-in-answer' && request.url?.startsWith('/v2/tasks')) {
+    request.resume();
+    return answer(response, request.headers['last-event-id']);
+  }
   if (request.method === 'DELETE') {
     const ending = release(request.url.split('/').at(-1));
     return json(response, 200, { ending });
@@ -54,6 +59,24 @@ const server = createServer((request, response) => {
   if (request.url?.startsWith('/v2/hives/list')) return json(response, 200, { hives: [] });
   json(response, 404, { error: { code: 'NOT_FOUND', message: 'no such route' } });
 });
+
+const TEXTS = ['Once', ' upon', ' a', ' time', '.'];
+const EVENTS = [
+  { type: 'accepted', job_id: 'job', correlation_id: 'c', model: 'm' },
+  ...TEXTS.map((t, i) => ({ type: 'token', t, i })),
+  { type: 'end', tokens_out: TEXTS.length, decode_time_ms: 10, stop_reason: 'EOS' },
+];
+
+function answer(response, lastEventId) {
+  const from = Number(lastEventId?.split('-')[1] ?? 0);
+  const dies = isFirst;
+  const frames = EVENTS.slice(from, dies ? 3 : undefined).map((event, index) => {
+    return `id: 1-${from + index + 1}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+  });
+  response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+  if (dies) response.write(frames.join(''), () => setTimeout(() => process.kill(pid, 'SIGKILL'), 20));
+  else response.end(`${frames.join('')}data: [DONE]\n\n`);
+}
 
 function release(id) {
   if (!leases.delete(id)) return ephemeral && leases.size === 0;

@@ -1,4 +1,5 @@
 import { systemClock } from '@rbee/daemon-kit';
+import type { Resume } from '@rbee/protocol';
 import { Engine, type GenerateOptions, type Job, type Lease } from '../engine.js';
 import type { GenerationEnd } from '../generation.js';
 import type { LoadOptions } from '../load-engine.js';
@@ -26,6 +27,7 @@ export interface RunOptions {
   readonly maxTokens?: number;
   readonly stop?: readonly string[];
   readonly cachePrompt?: boolean;
+  readonly resume?: Resume;
   readonly signal?: AbortSignal;
   readonly emit?: GenerateOptions['emit'];
 }
@@ -38,9 +40,12 @@ export interface RunResult {
   readonly end: GenerationEnd;
 }
 
-export function prepare(engine: Engine, options: RunOptions): Job {
-  const { prompt, template = 'auto', maxTokens, cachePrompt = true } = options;
-  return engine.prepare({ prompt, template }, { maxTokens, cachePrompt });
+/** A signal that nobody aborts. */
+export const NEVER = new AbortController().signal;
+
+export function prepare(engine: Engine, options: RunOptions): Promise<Job> {
+  const { prompt, template = 'auto', maxTokens, cachePrompt = true, resume } = options;
+  return engine.prepare({ prompt, template }, { maxTokens, cachePrompt, resume }, NEVER);
 }
 
 /** Generates in a slot that is taken already, and collects what comes out. */
@@ -50,7 +55,7 @@ export async function generate(lease: Lease, options: Omit<RunOptions, 'prompt'>
     const { end } = lease.generate({
       sampling: { ...GREEDY, ...options.sampling },
       stop: options.stop ?? [],
-      signal: options.signal ?? new AbortController().signal,
+      signal: options.signal ?? NEVER,
       emit: (text, ids) => {
         events.push({ text, ids: [...ids] });
         return options.emit?.(text, ids);
@@ -66,7 +71,7 @@ export async function generate(lease: Lease, options: Omit<RunOptions, 'prompt'>
 
 /** One whole request. Throws when no slot is free. */
 export async function run(engine: Engine, options: RunOptions): Promise<RunResult> {
-  const lease = engine.take(prepare(engine, options));
+  const lease = engine.take(await prepare(engine, options));
   if (!lease) throw new Error('no slot is free');
   return await generate(lease, options);
 }

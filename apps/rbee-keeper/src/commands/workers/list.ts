@@ -32,7 +32,7 @@ export const workersListCommand = defineCommand({
       const rows = workers.map((worker) => [
         worker.worker_id,
         worker.node,
-        worker.state,
+        worker.pinned ? `${worker.state}, pinned` : worker.state,
         `${worker.slots_available}/${worker.slots_total}`,
         `${worker.backend}:${worker.device}`,
         worker.model_ref,

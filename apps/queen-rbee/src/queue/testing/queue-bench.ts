@@ -1,0 +1,142 @@
+import { ManualClock } from '@rbee/daemon-kit/testing';
+import type { Priority, RbeeError } from '@rbee/protocol';
+import { Placer } from '../../placement/place-task.js';
+import type { NodeView, PendingStart, Wanted, WorkerView } from '../../placement/snapshot.js';
+import { type Candidate, type QueuePosition, type Seat, TaskQueue, type TaskQueueOptions } from '../task-queue.js';
+
+type BenchWorker = Omit<WorkerView, 'inFlight' | 'lastEndedMs' | 'backend' | 'device'>;
+
+export interface TestTask extends Candidate {
+  wanted: Wanted;
+  readonly positions: number[];
+  readonly etas: (number | undefined)[];
+  readonly reasons: string[];
+  /** Where it stands: what came of its last call of `seat`. */
+  outcome: 'none' | 'waiting' | 'seated' | 'anew' | string;
+  seat: Seat | undefined;
+  readonly end: () => void;
+  readonly abort: AbortController;
+}
+
+/** A queue over nodes that a test makes up, with real placement. */
+export class QueueBench {
+  readonly clock = new ManualClock(0);
+  readonly workers = new Map<string, BenchWorker & { readonly node: string }>();
+  readonly starting: PendingStart[] = [];
+  readonly queue: TaskQueue;
+  /** How often the nodes were looked at. */
+  looks = 0;
+  #tickets = 0;
+
+  constructor(options: Partial<Pick<TaskQueueOptions, 'queueLength' | 'ageingMs'>> = {}) {
+    this.queue = new TaskQueue({
+      clock: this.clock,
+      queueLength: 100,
+      ageingMs: 30_000,
+      ...options,
+      look: (usage) => {
+        this.looks++;
+        return new Placer(this.#views(usage));
+      },
+      hasWorker: (id) => this.workers.has(id),
+    });
+  }
+
+  /** Adds a worker, or changes one, as if its hive had told of it. */
+  worker(worker_id: string, slots_total: number, fields: Partial<BenchWorker> & { node?: string } = {}): void {
+    const usual = { model_ref: 'hf:org/m', state: 'idle', slots_available: slots_total, node: 'n' } as const;
+    this.workers.set(worker_id, { ...usual, worker_id, slots_total, ...fields });
+    this.queue.settle();
+  }
+
+  loseWorker(id: string): void {
+    this.workers.delete(id);
+    this.queue.settle();
+  }
+
+  task(client = 'a', fields: Partial<Wanted> & { priority?: Priority; deadline?: number } = {}): TestTask {
+    const { priority = 'interactive', deadline, ...wanted } = fields;
+    let end: () => void = () => undefined;
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const abort = new AbortController();
+    return {
+      client,
+      request: { priority },
+      ticket: ++this.#tickets,
+      wanted: { model: 'hf:org/m', backend: 'cpu', ...wanted },
+      deadline,
+      signal: abort.signal,
+      ended,
+      end,
+      abort,
+      positions: [],
+      etas: [],
+      reasons: [],
+      outcome: 'none',
+      seat: undefined,
+    };
+  }
+
+  /** Lets a task wait for its seat, without waiting for that. */
+  wait(task: TestTask, timeoutMs = 300_000): void {
+    task.outcome = 'waiting';
+    const onPosition = ({ position, etaMs, reason }: QueuePosition) => {
+      task.positions.push(position);
+      task.etas.push(etaMs);
+      task.reasons.push(reason);
+    };
+    this.queue.seat(task, { timeoutMs, onPosition }).then(
+      (seat) => {
+        task.seat = seat;
+        task.outcome = seat ? 'seated' : 'anew';
+      },
+      (error: RbeeError) => {
+        task.outcome = error.code;
+      },
+    );
+  }
+
+  /** Admits a task and lets it wait. */
+  async come(...given: Parameters<QueueBench['task']>): Promise<TestTask> {
+    const task = this.task(...given);
+    this.queue.admit(task);
+    this.wait(task);
+    await this.turn();
+    return task;
+  }
+
+  /** Ends a task's job. */
+  async finish(task: TestTask): Promise<void> {
+    task.seat?.lease.release();
+    task.seat = undefined;
+    task.end();
+    await this.turn();
+  }
+
+  turn(): Promise<void> {
+    return new Promise((resolve) => setImmediate(resolve));
+  }
+
+  #views(usage: (id: string) => { inFlight: number; lastEndedMs: number | undefined }): NodeView[] {
+    const byNode = new Map<string, WorkerView[]>([['n', []]]);
+    for (const { node, ...worker } of this.workers.values()) {
+      const view = { ...worker, backend: 'cpu', device: 0, ...usage(worker.worker_id) } as const;
+      const others = byNode.get(node);
+      if (others) others.push(view);
+      else byNode.set(node, [view]);
+    }
+    return [...byNode].map(([name, workers]) => ({
+      name,
+      workers,
+      link: 'ssh',
+      hiveUp: true,
+      trouble: undefined,
+      models: [],
+      backends: [{ name: 'cpu', available: true, devices: 1 }],
+      resources: undefined,
+      starting: this.starting,
+    }));
+  }
+}
