@@ -76,7 +76,7 @@ export async function runCell(cell: Cell, hub: TestHub, answers: Answers, keep: 
       if (outcome === 'wrong') notes.push(describeDifference(keeper, exit, text));
       if (outcome === 'error') notes.push(...checkError(keeper, expected.codes, ms));
     }
-    if (!expected.outcomes.includes(outcome as "same")) notes.push(`${outcome} is not what had to be: ${expected.why}`);
+    if (!expected.outcomes.includes(outcome as 'same')) notes.push(`${outcome} is not what had to be: ${expected.why}`);
     await again(site, answers.short);
   } catch (error) {
     notes.push((error as Error).message);

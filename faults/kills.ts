@@ -27,7 +27,6 @@ async function killWorkers({ site, facts, problems }: WithSite, seed: number, co
   let isOver = false;
   let tasks = 0;
   let tokens = 0;
-  let resumed = 0;
   const clients = Array.from({ length: CLIENTS }, async (_, client) => {
     while (!isOver) {
       const prompt = PROMPTS[Math.floor(random() * PROMPTS.length)] ?? '';
@@ -36,10 +35,9 @@ async function killWorkers({ site, facts, problems }: WithSite, seed: number, co
         queenUrl: site.queenUrl,
         body: taskOf(prompt),
         onEvent: (event) => {
-          if (event.type === 'worker') {
-            if (generating.has(client)) resumed++;
-            worker = String(event.worker_id);
-          } else if (event.type === 'token') generating.set(client, worker);
+          if (event.type === 'worker') worker = String(event.worker_id);
+          else if (event.action === 'task_resumed') worker = String(event.worker_id);
+          else if (event.type === 'token') generating.set(client, worker);
         },
       });
       generating.delete(client);
@@ -64,6 +62,7 @@ async function killWorkers({ site, facts, problems }: WithSite, seed: number, co
   } finally {
     isOver = true;
     await Promise.all(clients);
+    const resumed = (await site.tasks()).reduce((sum, task) => sum + task.resumed, 0);
     Object.assign(facts, { kills: killed, tasks, tokens, 'went on elsewhere': resumed });
   }
 }

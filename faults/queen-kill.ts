@@ -32,7 +32,7 @@ async function killQueen({ site, facts, problems }: WithSite): Promise<void> {
 
   let generating = 0;
   let waiting = 0;
-  let ready = () => {};
+  let ready: () => void = () => undefined;
   const everyoneThere = new Promise<void>((resolve) => {
     ready = resolve;
   });

@@ -59,7 +59,9 @@ if (values.list) {
   for (const result of results) if (!result.ok) console.log(renderLine(result));
   for (const each of figures) console.log(renderFigures(each));
   const red = results.filter(({ ok }) => !ok).length + figures.filter(({ ok }) => !ok).length;
-  console.log(`${results.length} cells and ${figures.length} further runs in ${seconds(performance.now() - began)}, ${red} red`);
+  console.log(
+    `${results.length} cells and ${figures.length} further runs in ${seconds(performance.now() - began)}, ${red} red`,
+  );
   if (values.json) writeFileSync(values.json, `${JSON.stringify({ results, figures }, null, 1)}\n`);
   if (red > 0) process.exitCode = 1;
 }

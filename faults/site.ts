@@ -95,9 +95,9 @@ export class Site {
     return { RBEE_QUEEN_URL: `http://127.0.0.1:${this.ports.queenRelay}` };
   }
 
-  /** Starts a queen as a keeper does: it ends with its last client, but not before the cell is done. */
-  async startQueen(): Promise<Program> {
-    const args = ['daemon', '--ephemeral', '--keep-alive', '30m'];
+  /** Starts a queen as a keeper does, which ends with its last client but not before all is done; or as an operator does. */
+  async startQueen({ persistent = false } = {}): Promise<Program> {
+    const args = ['daemon', ...(persistent ? [] : ['--ephemeral', '--keep-alive', '30m'])];
     const queen = this.#start('apps/queen-rbee/bin/queen-rbee.js', args, this.variables);
     await this.#untilAnswers(`${this.queenUrl}/health`, queen);
     return queen;
@@ -148,7 +148,11 @@ export class Site {
 
   /** Pids of the programs of one kind. */
   pidsOf(program: 'queen-rbee' | 'rbee-hive' | 'llm-worker'): number[] {
-    const pattern = { 'queen-rbee': /queen-rbee\S* daemon/, 'rbee-hive': /rbee-hive\S* daemon/, 'llm-worker': /--worker-id/ };
+    const pattern = {
+      'queen-rbee': /queen-rbee\S* daemon/,
+      'rbee-hive': /rbee-hive\S* daemon/,
+      'llm-worker': /--worker-id/,
+    };
     return this.processes()
       .filter(({ command }) => pattern[program].test(command))
       .map(({ pid }) => pid);
@@ -179,7 +183,8 @@ export class Site {
     const programs = this.#programs.filter((program) => program.running);
     for (const program of programs) if (!ending.includes(program.child.pid ?? 0)) program.kill('SIGTERM');
     const end = performance.now() + END_MS;
-    while (this.processes().length > 0 && performance.now() < end) await new Promise((settle) => setTimeout(settle, 30));
+    while (this.processes().length > 0 && performance.now() < end)
+      await new Promise((settle) => setTimeout(settle, 30));
     for (const { pid, command } of this.processes()) {
       left.push(`process ${pid} ${command}`);
       signalIfThere(pid, 'SIGKILL');
@@ -212,7 +217,9 @@ export class Site {
   #configure(home: string): void {
     const folder = join(home, '.config/rbee');
     mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, 'config.toml'), `[limits]\nslots_per_worker = ${this.#options.slots}\n`, { mode: 0o600 });
+    writeFileSync(join(folder, 'config.toml'), `[limits]\nslots_per_worker = ${this.#options.slots}\n`, {
+      mode: 0o600,
+    });
   }
 
   async #openNode(): Promise<void> {
@@ -221,7 +228,9 @@ export class Site {
       writeFileSync(this.#tokenFile, `${randomBytes(24).toString('hex')}\n`, { mode: 0o600 });
       const relay = (port: number) => Relay.start({ host: FAR_ADDRESS, port }, { host: '127.0.0.1', port });
       this.relays.hive = await relay(hive);
-      this.relays.workers = await Promise.all(Array.from({ length: WORKER_PORTS }, (_, index) => relay(workers + index)));
+      this.relays.workers = await Promise.all(
+        Array.from({ length: WORKER_PORTS }, (_, index) => relay(workers + index)),
+      );
       await this.startDirectHive();
       return;
     }

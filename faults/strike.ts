@@ -1,5 +1,5 @@
-import type { Program } from '../features/support/program.js';
 import { signalIfThere } from '../features/support/process-signal.js';
+import type { Program } from '../features/support/program.js';
 import { type Cell, SILENCE_MS, SSHD_RESTART_MS, STOP_MS } from './matrix.js';
 import type { Relay } from './relay.js';
 import { pass } from './seconds.js';

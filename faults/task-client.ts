@@ -49,7 +49,16 @@ const RETRY_MS = 100;
  */
 export async function followTask(options: ClientOptions): Promise<Seen> {
   const { patienceMs = PATIENCE_MS } = options;
-  const seen: Seen = { text: '', next: 0, misplaced: 0, terminals: [], returns: 0, refusals: 0, faults: [], left: false };
+  const seen: Seen = {
+    text: '',
+    next: 0,
+    misplaced: 0,
+    terminals: [],
+    returns: 0,
+    refusals: 0,
+    faults: [],
+    left: false,
+  };
   let lastId: string | undefined;
   let silentSince = performance.now();
   let isKnown = false;

@@ -11,7 +11,7 @@ Feature: A task has one deadline, and every process keeps to it
     And stderr shows "REQUEST_TIMEOUT"
     And stderr shows "--timeout 10m"
     And the worker has all its slots free and is idle
-    And the log of the worker shows "deadline"
+    And the log of the worker shows "stopped after"
 
   @L154 @L155
   Scenario: A deadline that passes while a worker is started ends the task, and the worker is there for the next one
@@ -20,16 +20,17 @@ Feature: A task has one deadline, and every process keeps to it
       """
       {"pauseAtLayer": 16}
       """
-    When I post this task:
+    When I post this task in the background:
       """
-      {"prompt": "hello", "timeout_seconds": 3}
+      {"prompt": "hello", "timeout_seconds": 10}
       """
-    Then the stream ends with "error"
+    Then the open stream shows the progress of loading
+    And the open stream ends with "error"
     And the error of the stream is 408 REQUEST_TIMEOUT with:
       """
       {"tokens_out": 0}
       """
-    And the error of the stream names the deadline of 3 s after the task was posted
+    And the error of the stream names the deadline of 10 s after the task was posted
     When the workers go on
     And I post this task:
       """
@@ -85,4 +86,4 @@ Feature: A task has one deadline, and every process keeps to it
       """
     And the stream took at least 1400 ms
     And the worker has all its slots free and is idle
-    And the log of the worker shows "deadline"
+    And the log of the worker shows "stopped after"

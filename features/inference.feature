@@ -99,6 +99,7 @@ Feature: Inference on one machine
     And the worker has all its slots free and is idle
     And the log of the worker shows "cancel"
 
+  @L083
   Scenario: A task is cancelled by its id, as often as one likes
     Given a queen and a hive run
     And a made model "endless.gguf" that never ends
@@ -118,7 +119,7 @@ Feature: Inference on one machine
     When I cancel the task "job-endless"
     And I post this task:
       """
-      {"job_id": "job-endless", "prompt": "Hello", "timeout_seconds": 60}
+      {"job_id": "job-next", "prompt": "Hello", "timeout_seconds": 60}
       """
     Then the stream ends with "end"
 

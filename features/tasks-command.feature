@@ -11,25 +11,28 @@ Feature: Tasks, seen and kept by the command line
     And no queen is running
 
   Scenario: A task that runs is listed, shown and cancelled
-    Given a queen and a hive run
-    And a made model "endless.gguf" that never ends
+    Given a queen runs
+    And a hive runs whose workers follow this script:
+      """
+      {"pauseAtWord": 3}
+      """
     When I run `rbee-keeper tasks list`
     Then the exit code is 0
     And stdout is "No tasks."
-    When I start `rbee-keeper infer --model file://<home>/.local/share/rbee/models/endless.gguf --raw --prompt "go" --temperature 0` and leave it
-    And the left command has written to stdout
+    When I start `rbee-keeper infer --prompt "hello"` and leave it
+    And the left command's stdout comes to show "one two three"
     And the only task is noted
     And I run `rbee-keeper tasks list`
     Then the exit code is 0
     And stdout shows "generating"
-    And stdout shows "endless.gguf"
+    And stdout shows "builtin:honeycomb"
     When I run `rbee-keeper tasks list --state queued`
     Then stdout is "No tasks that are queued."
     When I run `rbee-keeper tasks show --id <noted task>`
     Then the exit code is 0
     And stdout shows "State: generating"
     And stdout shows "Node: localhost"
-    And stdout ends with what the left command has written so far
+    And stdout shows "one two three"
     When I run `rbee-keeper tasks cancel --id <noted task>`
     Then the exit code is 0
     And stdout shows "<noted task> is cancelled"
@@ -51,12 +54,15 @@ Feature: Tasks, seen and kept by the command line
     And stdout shows "NOT_FOUND"
 
   Scenario: A task waits in the queue, is listed with its place, and leaves it when cancelled
-    Given a queen and a hive run
-    And a made model "endless.gguf" that never ends
-    And an idle worker for the made model "endless.gguf" with one slot
-    When I start `rbee-keeper infer --model file://<home>/.local/share/rbee/models/endless.gguf --raw --prompt "go"` and leave it
+    Given a queen runs
+    And a hive runs whose workers follow this script:
+      """
+      {"pauseAtWord": 3}
+      """
+    And an idle worker for "builtin:honeycomb" with 1 slot
+    When I start `rbee-keeper infer --prompt "hello"` and leave it
     And the left command has written to stdout
-    And I start `rbee-keeper infer --model file://<home>/.local/share/rbee/models/endless.gguf --raw --prompt "me too" --priority batch`
+    And I start `rbee-keeper infer --prompt "me too" --priority batch`
     Then stderr comes to show "waiting: place 1 in the queue"
     Given the only task that is queued is noted
     And it is left running

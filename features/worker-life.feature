@@ -39,7 +39,7 @@ Feature: The life of workers at their hive
   @S47
   Scenario: Health is looked at regularly; the third failure removes the worker
     Given the time limit health_poll is 300ms
-    And the time limit health_call is 150ms
+    And the time limit health_call is 1500ms
     And a hive runs
     And I watch the hive's events
     And an idle worker for "builtin:honeycomb" with 1 slot
@@ -174,7 +174,7 @@ Feature: The life of workers at their hive
   @L047 @L053 @L055
   Scenario: A process that lives without answering is killed and started again
     Given the time limit health_poll is 300ms
-    And the time limit health_call is 150ms
+    And the time limit health_call is 1500ms
     And the time limit restart_wait is 100ms
     And lost workers are started again
     And a hive runs
@@ -306,11 +306,38 @@ Feature: The life of workers at their hive
     And the text of the stream is "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
     And the tokens of the stream are numbered from 0 without a gap
 
+  @L071
+  Scenario: A queen starts its killed hive again and finds the worker there
+    Given a queen runs
+    When I post this task:
+      """
+      {"prompt": "Hello", "max_tokens": 8}
+      """
+    And the hive that the queen started is killed
+    And the queen knows that no hive runs
+    And I post this task:
+      """
+      {"prompt": "write a short story", "temperature": 0}
+      """
+    Then the text of the stream is the greedy story
+    And the worker that answered is still the only one
+    When the queen gets SIGTERM
+    Then no process is left
+
+  Scenario: A queen that ends after its hive was killed leaves no worker behind
+    Given a queen runs
+    When I post this task:
+      """
+      {"prompt": "Hello", "max_tokens": 8}
+      """
+    And the hive that the queen started is killed
+    And the queen gets SIGTERM
+    Then no process is left
+
   @L079
   Scenario: A worker that cannot be reached gets no work, and gets some again when it is back
     Given the time limit health_poll is 300ms
-    And the time limit health_call is 200ms
-    And the time limit canary is 60000ms
+    And the time limit health_call is 1500ms
     And a queen and a hive run
     And an idle worker for "builtin:honeycomb" with 1 slot
     When the worker stands still
@@ -349,6 +376,21 @@ Feature: The life of workers at their hive
       """
     Then the text of the stream is the greedy story
 
+  Scenario: A job on an engine that stands still goes on elsewhere
+    Given the time limit canary is 500ms
+    And the time limit canary_answer is 1000ms
+    And a queen and a hive run
+    And an idle worker for "builtin:honeycomb" with 2 slots
+    When I post this task in the background:
+      """
+      {"prompt": "write a short story", "temperature": 0}
+      """
+    And the worker is held at its first token
+    Then the open stream ends with "end"
+    And the text of the stream is the greedy story
+    And the tokens of the stream are numbered from 0 without a gap
+    And the force-kill of the worker is recorded with its pid, SIGKILL and "no answer to a canary"
+
   Scenario: Canaries cost a worker nothing
     Given the time limit canary is 100ms
     And the time limit canary_answer is 2000ms
@@ -364,12 +406,12 @@ Feature: The life of workers at their hive
 
   Scenario: A hive that was stopped for a while does not take its workers for dead
     Given the time limit health_poll is 200ms
-    And the time limit health_call is 200ms
-    And the time limit canary is 300ms
-    And the time limit canary_answer is 300ms
+    And the time limit health_call is 1500ms
+    And the time limit canary is 200ms
+    And the time limit canary_answer is 1500ms
     And a hive runs
     And an idle worker for "builtin:honeycomb" with 1 slot
-    When the hive stands still for 4000 ms
+    When the hive stands still for 8000 ms
     Then its last activity is renewed
     And the workers of the hive are the noted ones
     And no force-kill was logged

@@ -7,6 +7,7 @@ import {
   callJson,
   httpTransport,
   listen,
+  Reply,
   readSecretFile,
   serve,
   silentLogger,
@@ -24,6 +25,8 @@ export interface Script {
   vramMb?: number;
   /** Words that each job generates. Default: one, two, … twenty. */
   words?: string[];
+  /** One word of so many characters, so many times, in place of `words`. */
+  sameWord?: { count: number; chars: number };
   /** Milliseconds before each word. Default: none. */
   trickleMs?: number;
   /** Each job stops after this many words until SIGUSR2 comes. */
@@ -71,8 +74,10 @@ const clock = systemClock;
 const key = values['api-key-file'] ? readSecretFile(values['api-key-file']) : undefined;
 const slotsTotal = Number(values.slots);
 const layersTotal = script.layers ?? 32;
+const { sameWord } = script;
 const words =
   script.words ??
+  (sameWord && Array<string>(sameWord.count).fill('x'.repeat(sameWord.chars))) ??
   'one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty'
     .split(' ')
     .map((word, index) => (index === 0 ? word : ` ${word}`));
@@ -112,9 +117,19 @@ function loadingEvent() {
   return { stage: 'loading_to_vram' as const, layers_loaded: layersLoaded, layers_total: layersTotal, vram_mb };
 }
 
-async function generate(request: InferenceRequest, jobId: string, send: (event: unknown) => void, signal: AbortSignal) {
+async function generate(
+  request: InferenceRequest,
+  jobId: string,
+  send: (event: unknown) => Promise<void> | undefined,
+  signal: AbortSignal,
+) {
   const started = clock.monotonic();
-  send({ type: 'started', job_id: jobId, model: values['model-ref'], started_at: new Date(clock.now()).toISOString() });
+  await send({
+    type: 'started',
+    job_id: jobId,
+    model: values['model-ref'],
+    started_at: new Date(clock.now()).toISOString(),
+  });
   const count = Math.min(words.length, request.max_tokens ?? words.length);
   for (let i = 0; i < count; i++) {
     if (script.pauseAtWord === i) await pause(signal);
@@ -125,7 +140,7 @@ async function generate(request: InferenceRequest, jobId: string, send: (event: 
     }
     if (script.trickleMs) await sleep(clock, script.trickleMs, signal);
     signal.throwIfAborted();
-    send({ type: 'token', t: words[i] ?? '', i, ids: [i] });
+    await send({ type: 'token', t: words[i] ?? '', i, ids: [i] });
   }
   return {
     tokens_out: count,
@@ -173,7 +188,8 @@ const app = serve(
       heartbeat();
       try {
         stream.open({ 'X-Request-Id': jobId });
-        const figures = await generate(call.body, jobId, (event) => stream.send(event as never), abort.signal);
+        const send = (event: unknown) => (stream.send(event as never) ? undefined : stream.drained(abort.signal));
+        const figures = await generate(call.body, jobId, send, abort.signal);
         stream.send({
           type: 'end',
           stop_sequence_matched: undefined,
@@ -193,6 +209,9 @@ const app = serve(
     canary: async () => ({ outcome: 'passed' as const, ms: 1 }),
     shutdown: async (call) => {
       if (script.stubborn) await sleep(clock, Number.POSITIVE_INFINITY, call.signal);
+      if (call.body.only_if_idle_ms !== undefined && jobs.size > 0) {
+        return new Reply({ message: 'in use', draining: false }, 200);
+      }
       setImmediate(() => process.exit(0));
       return { message: 'shutting down', draining: true };
     },

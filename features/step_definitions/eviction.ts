@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Given, Then } from '@cucumber/cucumber';
+import { Given, Then, When } from '@cucumber/cucumber';
 import type { Worker } from '@rbee/protocol';
 import { waitUntil } from '../support/wait.js';
 import type { RbeeWorld } from '../support/world.js';
@@ -51,6 +51,25 @@ Then('the process of {string} is gone', async function (this: RbeeWorld, name: s
     () => `the process of ${id} still runs`,
     5_000,
   );
+});
+
+Then('it says {string}', async function (this: RbeeWorld, text: string) {
+  await this.last.waitFor('stderr', new RegExp(text));
+});
+
+Then('a worker runs whose id is not that of {string}', async function (this: RbeeWorld, name: string) {
+  const id = String(this.notes.get(name));
+  await waitUntil(
+    async () => (await listWorkers(this)).some((worker) => worker.id !== id && worker.state === 'idle'),
+    () => 'no other worker came',
+  );
+});
+
+When('the workers go on when it has written to stdout', async function (this: RbeeWorld) {
+  await this.last.waitFor('stdout', /three/);
+  for (const { pid, command } of this.findProcesses()) {
+    if (command.includes('--worker-id')) process.kill(pid, 'SIGUSR2');
+  }
 });
 
 async function listWorkers(world: RbeeWorld): Promise<Worker[]> {

@@ -11,7 +11,7 @@ import { waitUntil } from '../support/wait.js';
 import type { RbeeWorld } from '../support/world.js';
 
 Given('an idle worker for {string} with {int} slot(s)', async function (this: RbeeWorld, model: string, slots: number) {
-  const answer = await spawn(this, { model, backend: 'cpu', slots_total: slots });
+  const answer = await spawn(this, { model: this.fill(model), backend: 'cpu', slots_total: slots });
   await waitForWorkers(this, (workers) =>
     workers.some((worker) => worker.id === answer.worker_id && worker.state === 'idle'),
   );

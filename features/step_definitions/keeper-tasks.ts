@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { Given, Then, When } from '@cucumber/cucumber';
 import type { TaskSummary } from '@rbee/protocol';
 import { generateWithEngineAlone } from '../support/engine-alone.js';
@@ -19,6 +18,10 @@ When('the left command has written to stdout', async function (this: RbeeWorld) 
   await left(this).waitFor('stdout', /./);
 });
 
+When("the left command's stdout comes to show {string}", async function (this: RbeeWorld, text: string) {
+  await left(this).waitFor('stdout', new RegExp(text));
+});
+
 Then('the left command ends with the exit code {int}', async function (this: RbeeWorld, code: number) {
   assert.equal(await left(this).waitForExit(), code, left(this).report());
 });
@@ -33,28 +36,6 @@ Then("the left command's stderr shows {string}", function (this: RbeeWorld, text
 
 Then('stderr comes to show {string}', async function (this: RbeeWorld, text: string) {
   await this.last.waitFor('stderr', new RegExp(text));
-});
-
-Then('stdout ends with what the left command has written so far', function (this: RbeeWorld) {
-  const [, text = ''] = this.last.text.stdout.split('\n\n');
-  assert.notEqual(text, '', this.last.report());
-  const written = left(this).text.stdout;
-  const length = Math.min(text.trimEnd().length, written.length);
-  assert.equal(text.slice(0, length), written.slice(0, length));
-});
-
-Given('an idle worker for the made model {string} with one slot', async function (this: RbeeWorld, name: string) {
-  const model = `file://${join(this.home, '.local/share/rbee/models', name)}`;
-  const body = JSON.stringify({ model, backend: 'cpu', slots_total: 1 });
-  const { status } = await this.askHive('/v1/workers/spawn', { method: 'POST', body });
-  assert.equal(status, 200);
-  await waitUntil(
-    async () => {
-      const answer = await this.askHive('/v1/workers/list');
-      return ((await answer.json()) as { workers: { state: string }[] }).workers.some(({ state }) => state === 'idle');
-    },
-    () => 'the worker never became idle',
-  );
 });
 
 Then('no process is left within {int} s', async function (this: RbeeWorld, seconds: number) {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Given, Then, When } from '@cucumber/cucumber';
-import type { Narration, SpawnAnswer, Worker } from '@rbee/protocol';
+import type { HiveStatus, Narration, SpawnAnswer, Worker } from '@rbee/protocol';
 import { OpenStream } from '../support/event-stream.js';
 import { has } from '../support/expect.js';
 import type { Program } from '../support/program.js';
@@ -75,6 +75,38 @@ When('the hive is killed and started again', async function (this: RbeeWorld) {
   this.notes.set('hive', await this.startDaemon('rbee-hive'));
 });
 
+When('the hive that the queen started is killed', async function (this: RbeeWorld) {
+  await notePid(this);
+  const hive = this.findProcesses().find(({ command }) => command.includes('rbee-hive.js'));
+  assert(hive, 'no hive runs');
+  process.kill(hive.pid, 'SIGKILL');
+  await waitUntil(
+    () => this.findProcesses().every(({ pid }) => pid !== hive.pid),
+    () => `the hive ${hive.pid} goes on`,
+  );
+});
+
+When('the queen knows that no hive runs', async function (this: RbeeWorld) {
+  let hives: HiveStatus[] = [];
+  await waitUntil(
+    async () => {
+      ({ hives } = (await (await fetch(`${this.queenUrl}/v2/hives/list`)).json()) as { hives: HiveStatus[] });
+      return hives.every(({ hive }) => hive === 'stopped');
+    },
+    () => JSON.stringify(hives),
+  );
+});
+
+Then('the worker that answered is still the only one', async function (this: RbeeWorld) {
+  const { pid } = await findWorker(this, 'idle');
+  assert.equal(pid, this.notes.get('pid'));
+  const running = this.findProcesses().filter(({ command }) => command.includes('--worker-id'));
+  assert.deepEqual(
+    running.map((found) => found.pid),
+    [pid],
+  );
+});
+
 When('the hive stands still for {int} ms', async function (this: RbeeWorld, ms: number) {
   const hive = this.notes.get('hive') as Program;
   hive.kill('SIGSTOP');
@@ -116,6 +148,7 @@ Then(
   'the worker ends {int} ms after its job, give or take {int} ms',
   async function (this: RbeeWorld, ms: number, tolerance: number) {
     const pid = await notePid(this);
+    await untilWorkers(this, ([worker]) => worker?.last_job_ended_at !== undefined);
     const { last_job_ended_at } = await findWorker(this);
     await waitUntil(
       () => this.findProcesses().every((found) => found.pid !== pid),

@@ -30,6 +30,11 @@ export class OpenStream {
     return new OpenStream(await fetch(url, { ...init, signal: abort.signal }), abort);
   }
 
+  /** Reads an answer that was asked for by other means than `fetch`. */
+  static read(response: Response): OpenStream {
+    return new OpenStream(response, new AbortController());
+  }
+
   /** Waits for an event. */
   waitFor(find: (event: Event) => boolean, what: string): Promise<Event> {
     return new Promise((resolve, reject) => {

@@ -1,11 +1,13 @@
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { callJson, callStream, DEFAULT_TIMEOUTS, systemClock } from '@rbee/daemon-kit';
+import { callJson, callStream, DEFAULT_TIMEOUTS, type Logger, silentLogger, systemClock } from '@rbee/daemon-kit';
 import {
   type InferenceEvent,
   type InferenceRequestInput,
   type LoadProgress,
   type Route,
+  seedOfResumed,
   workerRoutes,
 } from '@rbee/protocol';
 import { startFakeHive } from './testing/fake-hive.js';
@@ -60,6 +62,7 @@ describe('a worker that starts', () => {
         retryable: true,
         details: { state: 'loading' },
       });
+      await expect(callJson(worker.target, workerRoutes.canary)).rejects.toMatchObject({ code: 'WORKER_NOT_READY' });
       const steps = await loadToTheEnd(worker);
       expect(steps.at(-1)).toEqual({ stage: 'ready' });
       expect(steps.at(-2)).toEqual({ stage: 'loading_to_vram', layers_loaded: 6, layers_total: 6, vram_mb: 0 });
@@ -212,6 +215,29 @@ describe('a worker that serves', () => {
     expect(all.at(-1)).toMatchObject({ type: 'end', tokens_out: 40, prompt_tokens: 7 });
   });
 
+  it('tells the tokens of the prompt to who wants to go on elsewhere, and what is sampled goes on by a rule', async () => {
+    const sampled = { prompt: 'Tell me a story', temperature: 1, seed: 4_000_000_000, cache_prompt: false };
+    const whole = await infer(worker, { ...sampled, max_tokens: 12, resumable: true });
+    const prompt_ids = eventsOf(whole, 'started')[0]?.prompt_ids ?? [];
+    expect(prompt_ids).toHaveLength(eventsOf(whole, 'end')[0]?.prompt_tokens ?? -1);
+    expect(eventsOf(await infer(worker, { ...sampled, max_tokens: 1 }), 'started')[0]).not.toHaveProperty('prompt_ids');
+    const ids = eventsOf(whole, 'token').flatMap((token) => token.ids ?? []);
+    const goOn = async (seed: number, delivered: number[]) => {
+      const resume = { prompt_ids, ids: delivered, next_i: delivered.length };
+      const all = await infer(worker, { ...sampled, seed, max_tokens: delivered.length + 20, resume, resumable: true });
+      expect(eventsOf(all, 'started')).toEqual([]);
+      return eventsOf(all, 'token').flatMap((token) => token.ids ?? []);
+    };
+    const rest = await goOn(sampled.seed, ids);
+    expect(rest.length).toBeGreaterThan(0);
+    expect(await goOn(sampled.seed, ids)).toEqual(rest);
+    // The seed that a plain request would need to take the same turn from the same tokens.
+    const seed = seedOfResumed(sampled.seed, ids.length);
+    const plain = await goOn((seed - Math.imul(0x9e3779b9, ids.length)) >>> 0, ids);
+    expect(plain).toEqual(rest);
+    expect(await goOn(seed, ids)).not.toEqual(rest);
+  });
+
   it.each<[string, InferenceRequestInput, string, object]>([
     [
       'several bad fields',
@@ -235,6 +261,47 @@ describe('a worker that serves', () => {
   ])('refuses %s', async (_what, body, code, details) => {
     await expect(infer(worker, body)).rejects.toMatchObject({ code, details: expect.objectContaining(details) });
     expect(await status(worker)).toMatchObject({ slots_available: 2 });
+  });
+
+  it('proves by one token that its engine works, which counts as nothing', async () => {
+    await infer(worker, { ...STORY, max_tokens: 1 });
+    const before = await status(worker);
+    for (let time = 0; time < 3; time++) {
+      const { outcome, ms } = await callJson(worker.target, workerRoutes.canary);
+      expect([outcome, ms > 0 && ms < 2000]).toEqual(['passed', true]);
+    }
+    expect(await status(worker)).toEqual(before);
+    expect(eventsOf(await infer(worker, { ...STORY, max_tokens: 1 }), 'end')[0]?.cached_tokens).toBe(11);
+  });
+
+  it('has no slot for such a token while jobs have them all, and says how long its step takes', async () => {
+    const abort = new AbortController();
+    const jobs = await Promise.all([1, 2].map(() => openInference(worker, ENDLESS, abort.signal)));
+    for (const { events } of jobs) await readUpTo(events, 'token');
+    expect(await callJson(worker.target, workerRoutes.canary)).toMatchObject({ outcome: 'busy' });
+    const steps: number[] = [];
+    while (steps.length < 3) {
+      const { step_ms } = await callJson(worker.target, workerRoutes.health);
+      if (step_ms !== undefined) steps.push(step_ms);
+    }
+    expect(Math.max(...steps)).toBeLessThan(5000);
+    abort.abort(new Error('enough'));
+    for (const { events } of jobs) await expect(readRest(events)).rejects.toThrow('enough');
+    while ((await status(worker)).slots_available < 2);
+    expect(await callJson(worker.target, workerRoutes.health)).not.toHaveProperty('step_ms');
+  });
+
+  it('refuses a prompt that is far too long at once, and a cancelled one in the middle of its tokens', async () => {
+    const prompt = 'The quick brown fox. '.repeat(12_000);
+    await expect(infer(worker, { ...STORY, prompt })).rejects.toMatchObject({
+      code: 'CONTEXT_LENGTH_EXCEEDED',
+      status: 400,
+    });
+    const before = await status(worker);
+    const refused = infer(worker, { ...STORY, prompt: 'fox '.repeat(10_000), job_id: 'long' });
+    await expect(refused).rejects.toMatchObject({ code: 'CONTEXT_LENGTH_EXCEEDED' });
+    // It never had a slot, so it is no job that has ended.
+    expect(await status(worker)).toEqual(before);
   });
 
   it('refuses what has no slot, and stays reachable meanwhile', async () => {
@@ -325,13 +392,18 @@ describe('a worker that shuts down', () => {
     const worker = await startTestWorker({ callbackUrl: hive.url });
     await loadToTheEnd(worker);
     const { events } = await openInference(worker, STORY);
+    const { events: others } = await openInference(worker, { ...STORY, prompt: 'Write a poem about a cat.' });
     await readUpTo(events, 'token');
+    await readUpTo(others, 'token');
     expect(await callJson(worker.target, workerRoutes.shutdown, { body: {} })).toMatchObject({ draining: true });
     expect(await callJson(worker.target, workerRoutes.shutdown, { body: {} })).toMatchObject({ draining: true });
     const late = infer(worker, STORY);
     await expect(late).rejects.toMatchObject({ code: 'WORKER_DRAINING', status: 503, retryable: true });
+    await expect(callJson(worker.target, workerRoutes.canary)).rejects.toMatchObject({ code: 'WORKER_DRAINING' });
     expect(await status(worker)).toMatchObject({ ready: false, state: 'draining' });
-    expect((await readRest(events)).at(-1)).toMatchObject({ type: 'end', stop_reason: 'EOS' });
+    for (const answer of [events, others]) {
+      expect((await readRest(answer)).at(-1)).toMatchObject({ type: 'end', stop_reason: 'EOS' });
+    }
     expect(await worker.app.ended).toBe(0);
     expect(hive.heartbeats.at(-1)).toMatchObject({ state: 'draining', jobs_active: 0 });
     expect(worker.narrated.map(({ action }) => action).slice(-3)).toEqual(['shutdown', 'memory_freed', 'exit']);
@@ -348,5 +420,56 @@ describe('a worker that shuts down', () => {
     expect((await readRest(events)).at(-1)).toMatchObject({ type: 'error', code: 'CANCELLED' });
     await stopped;
     expect(await worker.app.ended).toBe(0);
+  });
+
+  it('is not kept by a reader that reads nothing', async () => {
+    const worker = await startTestWorker({ timeouts: { ...DEFAULT_TIMEOUTS, drain: 50 } });
+    await loadToTheEnd(worker);
+    const socket = connect(Number(new URL(worker.app.url).port), '127.0.0.1').pause();
+    const body = JSON.stringify(ENDLESS);
+    socket.write(`POST /v1/inference HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    while ((await status(worker)).slots_available === 2);
+    const start = performance.now();
+    await worker.stop();
+    expect(await worker.app.ended).toBe(0);
+    expect(performance.now() - start).toBeLessThan(50 + 1000 + 500);
+    socket.destroy();
+  });
+
+  it('ends a prompt that is being read when the time for draining has passed', async () => {
+    const worker = await startTestWorker({ timeouts: { ...DEFAULT_TIMEOUTS, drain: 5 } });
+    await loadToTheEnd(worker);
+    const prompt = 'The dog and the cat walk in the garden. '.repeat(55);
+    const { events } = await openInference(worker, { ...STORY, prompt });
+    await readUpTo(events, 'started');
+    const stopped = worker.stop();
+    expect((await readRest(events)).at(-1)).toMatchObject({ type: 'error', code: 'CANCELLED' });
+    await stopped;
+    expect(await worker.app.ended).toBe(0);
+  });
+});
+
+describe('a worker whose engine fails for good', () => {
+  it('ends its jobs, tells everybody, and ends with 1', async () => {
+    const hive = await startFakeHive(systemClock);
+    const errors: string[] = [];
+    const log: Logger = {
+      ...silentLogger,
+      error: (_fields, message) => errors.push(message),
+      with: () => silentLogger,
+    };
+    const worker = await startTestWorker({ callbackUrl: hive.url }, log);
+    await loadToTheEnd(worker);
+    await hive.until(({ callbacks }) => callbacks.length === 2);
+    // To who uses it, an engine without its memory is like one whose device is lost.
+    await worker.app.status.requireEngine().dispose();
+    const all = await infer(worker, { ...STORY, resume: { prompt_ids: [2046, 320, 10], ids: [], next_i: 0 } });
+    expect(all.at(-1)).toMatchObject({ type: 'error', code: 'INFERENCE_FAILED' });
+    expect(await worker.app.ended).toBe(1);
+    expect(hive.callbacks.at(-1)).toMatchObject({ state: 'failed', error: { code: 'INFERENCE_FAILED' } });
+    expect(errors).toContainEqual(expect.stringMatching(/^the worker can't go on and ends: the engine failed/));
+    expect(worker.narrated.at(-1)).toMatchObject({ action: expect.stringMatching(/error|memory_freed/) });
+    await worker.stop();
+    await hive.close();
   });
 });

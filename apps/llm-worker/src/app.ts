@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   createNarrator,
   type Environment,
@@ -32,9 +33,10 @@ export interface WorkerAppOptions {
 /** A hive that has not heard of a failed load finds it by polling: every 2 s. */
 const FAILURE_SHOWN_MS = 5000;
 /** What is left when the time for draining has passed: the engine's last step, freeing, the last answers. */
-const LAST_MS = 1000;
-/** For callers that don't read their answer to the end, and a hive that doesn't answer the last report. */
-const LAST_WORDS_MS = 500;
+const LAST_MS = 700;
+/** For the last bytes of answers and the last report to the hive; the second one when there is no more time. */
+const LAST_WORDS_MS = 1000;
+const SHORT_WORDS_MS = 250;
 /** A prompt of the largest body that a queen takes, and its tokens when a lost answer goes on. */
 const BODY_LIMIT = 12 * 1024 * 1024;
 const MB = 1024 * 1024;
@@ -64,7 +66,10 @@ export class WorkerApp implements Running {
   static async start(options: WorkerAppOptions): Promise<WorkerApp> {
     const app = new WorkerApp(options);
     await app.#bind();
-    app.#loading = app.#report().then(() => app.#load());
+    // Not before whoever starts this has taken hold of it: loading may keep the process from everything else.
+    app.#loading = nextTurn()
+      .then(() => app.#report())
+      .then(() => app.#load());
     return app;
   }
 
@@ -107,7 +112,7 @@ export class WorkerApp implements Running {
     this.#jobs.cancelAll(reason);
     let cancelLimit: () => void = () => undefined;
     const late = new Promise<boolean>((resolve) => {
-      cancelLimit = clock.after(LAST_WORDS_MS, () => resolve(false));
+      cancelLimit = clock.after(SHORT_WORDS_MS, () => resolve(false));
     });
     const rest = this.#loading.then(() => this.#engine?.idle()).then(() => true);
     return await Promise.race([rest, late]).finally(cancelLimit);
@@ -245,7 +250,7 @@ export class WorkerApp implements Running {
   async #leave(): Promise<void> {
     const cancelDeadline = this.#options.environment.clock.after(LAST_MS, () => this.#end(1));
     await this.#jobs.idle();
-    await this.#release();
+    await this.#release(SHORT_WORDS_MS);
     cancelDeadline();
     this.#end(1);
   }
@@ -267,13 +272,15 @@ export class WorkerApp implements Running {
       log.error({ deadline_ms: drain + LAST_MS }, 'the shutdown took too long: ending without freeing anything');
       this.#end(1);
     });
+    let lastWordsMs = LAST_WORDS_MS;
     const cancelDrain = clock.after(drain, () => {
+      lastWordsMs = SHORT_WORDS_MS;
       this.#jobs.cancelAll(new RbeeError('CANCELLED', 'the worker shut down before the answer was complete'));
     });
     await this.#jobs.idle();
     cancelDrain();
     await this.#loading;
-    await this.#release();
+    await this.#release(lastWordsMs);
     this.#narrate({
       actor: 'llm-worker-rbee',
       action: 'exit',
@@ -285,7 +292,7 @@ export class WorkerApp implements Running {
   }
 
   /** Frees everything. What can't be freed goes with the process. */
-  async #release(): Promise<void> {
+  async #release(lastWordsMs: number): Promise<void> {
     const { settings, log } = this.#options;
     const { backend } = settings;
     const freed = this.#engine?.dispose().then(
@@ -300,6 +307,6 @@ export class WorkerApp implements Running {
         human: 'freed the memory of the model',
       });
     }
-    await Promise.all([this.#listening.close(LAST_WORDS_MS), this.#link?.close(LAST_WORDS_MS)]);
+    await Promise.all([this.#listening.close(lastWordsMs), this.#link?.close(lastWordsMs)]);
   }
 }

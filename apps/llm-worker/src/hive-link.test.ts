@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, silentLogger, systemClock } from '@rbee/daemon-kit';
 import { ManualClock } from '@rbee/daemon-kit/testing';
@@ -102,6 +105,38 @@ describe('HiveLink', () => {
     await later.until(({ callbacks }) => callbacks.length === 1);
     await link.close(1000);
     await later.close();
+    expect(clock.pending).toBe(0);
+  });
+
+  it('calls back at least every 5 s, however long there was no hive', async () => {
+    const hive = await startFakeHive(systemClock);
+    const { port } = new URL(hive.url);
+    await hive.close();
+    const { link, clock } = start(hive.url);
+    for (let attempt = 0; attempt < 8; attempt++) await link.call();
+    const later = await startFakeHive(systemClock, Number(port));
+    await clock.advance(4999);
+    expect(later.callbacks).toHaveLength(0);
+    await clock.advance(1);
+    await later.until(({ callbacks }) => callbacks.length === 1);
+    await link.close(1000);
+    await later.close();
+    expect(clock.pending).toBe(0);
+  });
+
+  it('does not wait for a hive that does not answer the last report', async () => {
+    const silent = createServer(() => undefined).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const { link, clock } = start(`http://127.0.0.1:${port}`);
+    link.notify();
+    await once(silent, 'request');
+    const closed = link.close(500);
+    await clock.advance(500);
+    await closed;
+    silent.closeAllConnections();
+    silent.close();
+    expect(link.acknowledged).toBe(false);
     expect(clock.pending).toBe(0);
   });
 });

@@ -92,7 +92,10 @@ export class HiveLink {
     this.#closed = true;
     this.#cancelSettle?.();
     this.#cancelRetry?.();
-    const cancelLimit = clock.after(limitMs, () => this.#target.transport.close());
+    const cancelLimit = clock.after(limitMs, () => {
+      this.#dirty = false;
+      this.#target.transport.close();
+    });
     await this.#sending;
     cancelLimit();
     this.#cancelRetry?.();

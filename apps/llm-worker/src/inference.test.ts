@@ -59,7 +59,7 @@ describe('infer, with a reader that is behind', () => {
   });
   afterAll(() => engine.dispose());
 
-  function start() {
+  function start(reader_stall = 60_000) {
     const status = new WorkerStatus(1, silentLogger);
     status.loaded(engine);
     const abort = new AbortController();
@@ -67,7 +67,7 @@ describe('infer, with a reader that is behind', () => {
     const call: Partial<InferCall> = { body, signal: abort.signal, correlationId: 'c-1', log: silentLogger };
     const parts = { workerId: 'worker-1', modelRef: 'builtin:honeycomb', status, jobs: new Jobs(systemClock) };
     const reader = new SlowReader();
-    const rest = { clock: systemClock, log: silentLogger, timeouts: { inference: 60_000, reader_stall: 60_000 } };
+    const rest = { clock: systemClock, log: silentLogger, timeouts: { inference: 60_000, reader_stall } };
     const done = infer({ ...parts, ...rest }, call as InferCall, reader as unknown as EventStream<InferenceEvent>);
     return { reader, abort, done, parts };
   }
@@ -91,6 +91,16 @@ describe('infer, with a reader that is behind', () => {
     });
     expect(reader.frames.length).toBeGreaterThan(100);
     expect(reader.events.at(-1)).toMatchObject({ type: 'end', tokens_out: reader.frames.length });
+  });
+
+  it('lets go of the slot when the reader takes nothing for too long', async () => {
+    const { reader, done, parts } = start(30);
+    await expect(done).rejects.toMatchObject({
+      code: 'CANCELLED',
+      details: { reason: 'reader_stalled', stall_ms: 30 },
+    });
+    expect([parts.status.slotsAvailable, parts.jobs.active]).toEqual([1, 0]);
+    expect(reader.frames.length).toBeLessThanOrEqual(2);
   });
 
   it('lets go of the slot when the reader goes away', async () => {

@@ -13,13 +13,15 @@ const running = new Set<ChildProcess>();
 
 interface Outcome {
   readonly code: number | null;
+  readonly signal: string | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** The worker as a process of its own. */
-function start(args: readonly string[], variables: Record<string, string> = {}) {
-  const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
+/** The worker as a process of its own. `meddle` is code that runs in it beforehand. */
+function start(args: readonly string[], variables: Record<string, string> = {}, meddle = '') {
+  const before = ['--import', `data:text/javascript,${encodeURIComponent(meddle)}`];
+  const child = spawn(process.execPath, [...before, '--import', TSX, MAIN, ...args], {
     env: { ...process.env, NODE_OPTIONS: '', UV_THREADPOOL_SIZE: '1', ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -37,9 +39,9 @@ function start(args: readonly string[], variables: Record<string, string> = {}) 
     stderr += text;
     tell();
   });
-  const ended = once(child, 'close').then(([code]): Outcome => {
+  const ended = once(child, 'close').then(([code, signal]): Outcome => {
     running.delete(child);
-    return { code: code as number | null, stdout, stderr };
+    return { code: code as number | null, signal: signal as string | null, stdout, stderr };
   });
   const until = (pattern: RegExp): Promise<RegExpExecArray> =>
     new Promise((resolve, reject) => {
@@ -75,7 +77,12 @@ describe('llm-worker-rbee', () => {
     [['--slots', 'many'], 1, /^$/, /^\[llm-worker-rbee\] Error: .*--slots.* \(CONFIG_INVALID\)\n/],
   ])('%j ends with %d', async (args, code, stdout, stderr) => {
     const outcome = await start(args).ended;
-    expect(outcome).toEqual({ code, stdout: expect.stringMatching(stdout), stderr: expect.stringMatching(stderr) });
+    expect(outcome).toEqual({
+      code,
+      signal: null,
+      stdout: expect.stringMatching(stdout),
+      stderr: expect.stringMatching(stderr),
+    });
   });
 
   it('tests its engine and says in one line what came of it', async () => {
@@ -137,5 +144,56 @@ describe('llm-worker-rbee', () => {
     for (let turn = 0; turn < 3; turn++) expect(await (await infer()).json()).toMatchObject({ stop_reason: 'EOS' });
     worker.child.kill('SIGTERM');
     expect((await worker.ended).code).toBe(0);
+  });
+
+  it('ends with 0 on SIGTERM while it loads', async () => {
+    const worker = start(['--port', String(await freePort())]);
+    await worker.until(/"action":"model_load"/);
+    worker.child.kill('SIGTERM');
+    const { code, stdout } = await worker.ended;
+    expect([code, stdout]).toEqual([0, expect.stringContaining('"action":"exit"')]);
+  });
+
+  it('finishes its answer on SIGTERM, and ends at once on a second one', async () => {
+    const port = String(await freePort());
+    const worker = start(['--port', port]);
+    await worker.until(/model_loaded/);
+    const body = JSON.stringify({ prompt: '!'.repeat(16), template: 'none', temperature: 0 });
+    const answer = await fetch(`http://127.0.0.1:${port}/v1/inference`, { method: 'POST', body });
+    worker.child.kill('SIGTERM');
+    await worker.until(/shutting down/);
+    worker.child.kill('SIGTERM');
+    expect(await worker.ended).toMatchObject({ code: 1, stderr: expect.stringContaining('second signal') });
+    expect(await answer.text().catch(() => 'broken')).not.toContain('event: end');
+  });
+
+  it('ends with 1 and says why when something is thrown that nobody catches', async () => {
+    const throwIt = 'process.on("SIGUSR2", () => { throw new Error("a bolt from the blue") })';
+    const worker = start(['--port', String(await freePort())], {}, throwIt);
+    await worker.until(/model_loaded/);
+    worker.child.kill('SIGUSR2');
+    const { code, stderr } = await worker.ended;
+    expect(code).toBe(1);
+    expect(stderr.trim().split('\n').at(-1)).toContain('the worker has failed and ends: a bolt from the blue');
+  });
+
+  it('does not outlive its time on SIGTERM with an engine that hangs in a step, which its health tells', async () => {
+    // Takes the only thread on which the engine can run for as long as the process lives.
+    const endless = 'process.getBuiltinModule("crypto").pbkdf2("a", "b", 2 ** 31 - 1, 64, "sha512", () => undefined)';
+    const hang = `process.on("SIGUSR2", () => { ${endless}; console.error("it hangs"); })`;
+    const port = String(await freePort());
+    const worker = start(['--port', port], { RBEE_T_DRAIN: '100ms', RBEE_T_CANARY_ANSWER: '100ms' }, hang);
+    await worker.until(/model_loaded/);
+    const url = `http://127.0.0.1:${port}`;
+    worker.child.kill('SIGUSR2');
+    await worker.until(/it hangs/);
+    const canary = await fetch(`${url}/v1/admin/canary`, { method: 'POST' });
+    expect(await canary.json()).toMatchObject({ error: { code: 'INFERENCE_TIMEOUT' } });
+    const { status, step_ms } = (await (await fetch(`${url}/health`)).json()) as { status: string; step_ms: number };
+    expect([status, step_ms >= 90]).toEqual(['healthy', true]);
+    worker.child.kill('SIGTERM');
+    const { signal, stderr } = await worker.ended;
+    expect(signal).toBe('SIGKILL');
+    expect(stderr.trim().split('\n').at(-1)).toContain('does not come back from what it does');
   });
 });

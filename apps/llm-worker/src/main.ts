@@ -53,7 +53,7 @@ async function run(environment: Environment, flags: SettingFlags): Promise<numbe
     const running = runUntilEnded(app, { signals: process, clock, deadlineMs: drain + kill, log });
     const exitCode = await Promise.race([running, untilCrash(log)]);
     if (await app.abandon()) return exitCode;
-    log.error({ exit_code: exitCode }, 'the engine does not come back from its step: this process kills itself');
+    log.error({ exit_code: exitCode }, 'the engine does not come back from what it does: this process kills itself');
     process.kill(process.pid, 'SIGKILL');
     return exitCode;
   } catch (error) {

@@ -74,7 +74,14 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
   const registered = await openRegisteredNodes({ ...parts, nodes, onChange });
   const send = filesSender({ settings, registry: registered.routes.registry, run: parts.runCopy });
   const supply = new ModelSupply({ clock, log, timeouts, variables, nodes, send });
-  const starter = new WorkerStarter({ clock, log, timeouts, supply, signal: shutdown.signal });
+  const starter = new WorkerStarter({
+    ...{ clock, log, timeouts, supply, signal: shutdown.signal },
+    mayWaitForRoom: ({ name }, wanted) => {
+      const others = nodes.all().filter((other) => other.name !== name && other.standing.status === 'reachable');
+      const elsewhere = wanted.node === undefined && others.some((other) => !wanted.excludedNodes?.has(other.name));
+      return !elsewhere && !variables.RBEE_NO_RETRY;
+    },
+  });
   const starts = new WorkerStarts(starter);
   const queue = new TaskQueue({
     clock,

@@ -61,7 +61,7 @@ describe('a task for which no worker runs', () => {
       layers_total: 9,
     });
     for (const event of events.filter(({ type }) => type === 'narration')) expect(event.correlation_id).toBe('corr-2');
-    expect(hive.spawned).toEqual([{ model: 'builtin:honeycomb', backend: 'cpu', device: 0 }]);
+    expect(hive.spawned).toEqual([{ model: 'builtin:honeycomb', backend: 'cpu', device: 0, pinned: false }]);
     expect(hive.correlationIds).toEqual(['corr-2']);
     for (const name of ['health', 'listWorkers', 'listBackends', 'listWorkerBinaries', 'resources']) {
       expect(hive.calls.indexOf(name)).toBeGreaterThanOrEqual(0);
@@ -229,7 +229,7 @@ describe('a hive that does not answer a spawn', () => {
       worker.start = () => new Promise(() => undefined);
       return worker;
     };
-    const queen = await TestQueen.start({ hivePort: hive.port, timeouts: { spawn_answer: 50 } });
+    const queen = await TestQueen.start({ hivePort: hive.port, timeouts: { spawn_answer: 250 } });
     try {
       const { status, body } = await queen.json('POST', '/v2/tasks', { prompt: 'p' });
       expect([status, body.error.code]).toEqual([500, 'WORKER_SPAWN_FAILED']);

@@ -70,7 +70,7 @@ const settingTable = {
   hiveTokenFile: setting<string>({ schema: settingSchema.text, default: '', file: 'auth.hive_token_file' }),
   /** Largest accepted request body in bytes. */
   bodyBytes: setting<number>({ schema: settingSchema.count, default: 1024 * 1024, file: 'limits.body_bytes' }),
-  /** How many tasks may wait for one worker. */
+  /** How many tasks may wait in all; one client may have half of them. */
   queueLength: setting<number>({
     schema: settingSchema.count,
     default: 256,

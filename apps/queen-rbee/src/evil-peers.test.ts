@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type Evil, EvilPeer, EVILS, sendEvents } from '@rbee/daemon-kit/testing';
+import { EVILS, type Evil, EvilPeer, sendEvents } from '@rbee/daemon-kit/testing';
 import { ScriptedHive } from './testing/scripted-hive.js';
 import { recite, ScriptedWorker } from './testing/scripted-worker.js';
 import { type SentEvent, TestQueen } from './testing/test-queen.js';
@@ -28,10 +28,19 @@ const SHORT = {
   busy_retry: 20,
   slot_wait: 1_000,
   cancel_ack: 300,
-  download_stall: 500,
+  download_stall: 100,
+  download_retry: 5,
+  keep_alive: 100,
 };
 /** The longest that a task may take with these limits, whatever is done to it. */
-const BOUND_MS = 6_000;
+const BOUND_MS = 10_000;
+
+const refuseKey: Evil = (socket) => {
+  const body = JSON.stringify({ error: { code: 'INVALID_API_KEY', message: 'the key was rejected', details: {} } });
+  socket.end(
+    `HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+};
 
 /** A good worker, reached by way of an evil peer. */
 class BetrayedWorker extends ScriptedWorker {
@@ -135,6 +144,23 @@ describe('evil peers of the queen', () => {
       await run();
       expect(evil.met).toBeGreaterThan(0);
       await recovers();
+    });
+
+    it('is another one by now, which does not know the key', async () => {
+      await run();
+      evil.rules = [{ match: /^POST \/v1\/inference/, evil: refuseKey }];
+      // The hive has not told the queen yet that the worker has gone.
+      hive.held.delete(worker.id);
+      const events = await run();
+      expect(evil.met).toBe(1);
+      expect(events.at(-2)).toMatchObject({ type: 'end' });
+      expect(hive.spawned).toHaveLength(1);
+    });
+
+    it('refuses its own key', async () => {
+      evil.rules = [{ match: /^POST \/v1\/inference/, evil: refuseKey }];
+      const events = await run();
+      expect(events.at(-2)).toMatchObject({ type: 'error', code: 'INVALID_API_KEY' });
     });
 
     it.each(whole.map((_, count) => count))('closes after %i events', async (count) => {

@@ -361,7 +361,7 @@ describe('a task whose worker is lost after tokens have gone out', () => {
           await queen.untilStates();
         },
       ),
-      { numRuns: 25 },
+      { numRuns: 15 },
     );
   });
 

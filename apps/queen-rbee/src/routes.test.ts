@@ -47,6 +47,7 @@ describe('the queen beside a hive that an operator started', () => {
         capabilities: ['cpu:0'],
         models_loaded: ['builtin:honeycomb'],
         rbee_hive_url: `http://127.0.0.1:${hive.port}`,
+        pinned: false,
         last_heartbeat_unix: expect.any(Number),
       },
     ]);

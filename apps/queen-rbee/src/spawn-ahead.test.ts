@@ -99,6 +99,63 @@ describe('a worker that is started ahead of any task', () => {
     ]);
   });
 
+  const full = () => {
+    const details = { limit: 1, room_later: true };
+    return new RbeeError('WORKER_SPAWN_FAILED', 'this node runs 1 worker; worker-1 is in use', { details });
+  };
+
+  it('waits for room where workers are in use, and is started when one of them comes to rest', async () => {
+    await start();
+    const busy = await here.addWorker(new ScriptedWorker(), { state: 'busy', model: 'builtin:other' });
+    here.spawnError = full();
+    const spawned = await begin({});
+    await here.watch.until(() => here.spawned.length === 1);
+    const task = await queen.task();
+    await task.until('narration');
+    here.spawnError = undefined;
+    here.setState(busy.id, 'idle');
+    expect((await spawned.all).at(-2)).toMatchObject({ type: 'end' });
+    expect((await task.all).at(-2)).toMatchObject({ type: 'end', tokens_out: expect.any(Number) });
+    const waits = (await spawned.all).filter(({ action }) => action === 'room_wait');
+    expect(waits.map(({ human }) => human)).toEqual([
+      'waiting for room on localhost: this node runs 1 worker; worker-1 is in use',
+    ]);
+    expect(here.spawned).toHaveLength(2);
+  });
+
+  it('is given up when the time to wait for room is over, or nobody waits any more', async () => {
+    await start({ timeouts: { ready_poll: 20, slot_wait: 0 } });
+    here.spawnError = full();
+    expect((await spawn()).at(-2)).toMatchObject({ code: 'WORKER_SPAWN_FAILED', details: { room_later: true } });
+    await queen.stop();
+    await start();
+    const abort = new AbortController();
+    const answer = await begin({}, { signal: abort.signal });
+    answer.all.catch(() => undefined);
+    await answer.until('narration');
+    await here.watch.until(() => here.spawned.length === 2);
+    abort.abort();
+    // Whoever comes next begins anew.
+    const next = await begin({});
+    await here.watch.until(() => here.spawned.length === 3);
+    here.spawnError = undefined;
+    await here.addWorker(new ScriptedWorker(), { model: 'builtin:other' });
+    expect((await next.all).at(-2)).toMatchObject({ type: 'end' });
+    expect(here.spawned).toHaveLength(4);
+  });
+
+  it('waits for room at the last of several nodes', async () => {
+    await start();
+    await addFar();
+    here.spawnError = full();
+    far.spawnError = full();
+    const spawned = await begin({});
+    await far.watch.until(() => far.spawned.length === 1);
+    far.spawnError = undefined;
+    await far.addWorker(new ScriptedWorker(), { model: 'builtin:other' });
+    expect((await spawned.all).at(-2)).toMatchObject({ type: 'end', node: 'far' });
+  });
+
   it('fails with the answer of the node that was asked for', async () => {
     await start();
     await addFar();

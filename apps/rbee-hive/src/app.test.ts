@@ -319,14 +319,14 @@ it('goes on when its folders are removed, and takes a worker that could not be s
   expect(text).toContain('worker ready');
 });
 
-it('ends the workers that a killed hive left behind, before it starts one itself', async () => {
+it('ends the workers that a killed hive left behind and that it cannot take over, before it starts one itself', async () => {
   const killed = await start();
   const { worker_id } = await killed.ready();
   const worker = identify((await killed.worker(worker_id)).pid as number);
   const recordFile = join(killed.home, `.rbee/run/workers/${worker_id}.json`);
   // What a record looks like once its hive is gone; the first hive of this test can't be killed without the test.
-  const record = readFileSync(recordFile, 'utf8').replace(/"hive":\{[^}]*\}/, '"hive":{"pid":999999,"startTime":"1"}');
-  writeFileSync(recordFile, record);
+  const { takeover: _takeover, ...record } = JSON.parse(readFileSync(recordFile, 'utf8'));
+  writeFileSync(recordFile, JSON.stringify({ ...record, hive: { pid: 999_999, startTime: '1' } }));
   const next = await TestHive.start({ home: killed.home });
   await next.ready();
   expect(worker && isRunning(worker)).toBe(false);

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import type { RequestListener } from 'node:http';
 import { join } from 'node:path';
 import {
   createLogger,
@@ -40,6 +41,7 @@ import { scanModels } from './scan/scan-models.js';
 import { adoptWorkers } from './workers/adopt-workers.js';
 import { cleanWorkerLogs } from './workers/clean-worker-logs.js';
 import { CrashRecords } from './workers/crash-records.js';
+import { defer } from './workers/deferred.js';
 import { MemoryKills } from './workers/memory-kills.js';
 import { reapLeftovers } from './workers/reap-leftovers.js';
 import { RunFiles } from './workers/run-files.js';
@@ -234,21 +236,10 @@ async function startHive(
     roots: config.modelRoots,
     checkWorker: (modelRef, sizeBytes, worker) => preflight.checkBeforeItComes(modelRef, sizeBytes, worker),
   });
-  // Before the port is bound: whoever asks sees them, and a worker that calls back meanwhile is one of them.
-  await adoptWorkers({
-    ...{ clock, log, pool, preflight, logDir },
-    files: runFiles,
-    hive: self,
-    answerMs: Math.min(timeouts.health_call, LONGEST_ADOPTION_MS),
-    findModel: (id) => catalog.get(id),
-  });
-  releasers.add('workers', () => pool.release());
-  const leftoversReaped = reapLeftovers(runFiles, clock, timeouts.kill, log).catch((error: unknown) => {
-    log.error({ error }, 'workers of an earlier hive could not be ended');
-  });
-  cleanWorkerLogs(logDir, clock, new Set(pool.present.map(({ id }) => workerLogFile(logDir, id)))).catch(
-    (error: unknown) => log.warn({ error }, 'old logs of workers could not be removed'),
-  );
+  const adopted = defer<void>();
+  const leftoversReaped = adopted.promise
+    .then(() => reapLeftovers(runFiles, clock, timeouts.kill, log))
+    .catch((error: unknown) => log.error({ error }, 'workers of an earlier hive could not be ended'));
   const launcher: WorkerLauncher = new WorkerLauncher({
     ...{ clock, log, timeouts, publish, pool, probe, runFiles, logDir, variables, leftoversReaped },
     provisioner,
@@ -302,9 +293,26 @@ async function startHive(
       if (!NOT_THE_QUEEN.has(route)) owner?.contact();
     },
   });
-  const server = await listen(SERVICE, app, { host: config.host, port: config.port });
+  // The port comes first: a hive that does not get it must not take over what belongs to the one that did. Whoever asks
+  // meanwhile waits, and so sees the workers that were taken over; one that calls back is one of them.
+  const answer: RequestListener = (request, response) => {
+    void adopted.promise.then(() => app(request, response));
+  };
+  const server = await listen(SERVICE, answer, { host: config.host, port: config.port });
   releasers.add('HTTP server', () => server.close());
   url = toUrl(config.host, server.port);
+  releasers.add('workers', () => pool.release());
+  await adoptWorkers({
+    ...{ clock, log, pool, preflight, logDir },
+    files: runFiles,
+    hive: self,
+    answerMs: Math.min(timeouts.health_call, LONGEST_ADOPTION_MS),
+    findModel: (id) => catalog.get(id),
+  });
+  adopted.resolve();
+  cleanWorkerLogs(logDir, clock, new Set(pool.present.map(({ id }) => workerLogFile(logDir, id)))).catch(
+    (error: unknown) => log.warn({ error }, 'old logs of workers could not be removed'),
+  );
   releasers.add('pid file', writePidFile(join(config.runDir, `${SERVICE}.pid`), self.pid));
   const records = new HiveRecords(join(config.runDir, 'hives'));
   releasers.add('hive record', records.write({ ...self, installation: INSTALLATION_ROOT }));

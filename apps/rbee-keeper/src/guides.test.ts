@@ -20,7 +20,7 @@ function commandsIn(text: string): string[][] {
     .map((line) => [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? ''));
 }
 
-describe.each(['README.md', 'docs/models.md', 'docs/several-machines.md'])('%s', (file) => {
+describe.each(['README.md', 'docs/models.md', 'docs/several-machines.md', 'docs/tasks.md'])('%s', (file) => {
   it('shows commands that can be typed', async () => {
     const commands = commandsIn(readGuide(file));
     expect(commands.length).toBeGreaterThan(5);
@@ -30,6 +30,7 @@ describe.each(['README.md', 'docs/models.md', 'docs/several-machines.md'])('%s',
 
 describe.each([
   ['docs/several-machines.md', /^SSH_/],
+  ['docs/tasks.md', /^(QUEUE_FULL|DEADLINE_UNREACHABLE|REQUEST_TIMEOUT|CANCELLED|RESUME_IMPOSSIBLE)$/],
   ['docs/models.md', /^(MODEL_(?!LOAD)|DOWNLOAD_|CHECKSUM|DISK|INSUFFICIENT|CATALOG)/],
 ])('%s', (file, subject) => {
   it('explains codes that there are, and every one of its subject', () => {

@@ -100,6 +100,12 @@ export class Output {
     return this.#stdout.write(this.isResultTerminal ? toPrintable(piece) : piece);
   }
 
+  /** Ends the last line of generated text, unless narration has ended it on the terminal that shows both. */
+  endText(): void {
+    const isEnded = this.isTerminal && this.isResultTerminal && this.#saidSinceText && !this.#midLine;
+    if (!isEnded) this.text('\n');
+  }
+
   /** A line of results that was laid out already, its colours included. False when the reader is behind, as with `text`. */
   laidOut(line: string): boolean {
     this.clearTransient();

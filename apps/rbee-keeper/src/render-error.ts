@@ -54,6 +54,7 @@ function factLines(error: RbeeError, how: ErrorRendering): [string, string][] {
   const inMegabytes = error.status === 507;
   const facts: [string, string][] = [['code', error.code]];
   for (const [key, value] of Object.entries(error.details)) {
+    if (key === 'tokens_out' && error.details.tokens !== undefined) continue;
     if (HIDDEN_FACTS.has(key) || (key === 'variants' && isTold(value, error.message))) continue;
     const text = toFact(value);
     if (text === undefined) continue;

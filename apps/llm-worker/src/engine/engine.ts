@@ -5,6 +5,7 @@ import { ChunkPacer } from './chunk-pacer.js';
 import { checkContextFit } from './context-fit.js';
 import { DecodeLoop } from './decode-loop.js';
 import { Generation, type GenerationEnd, type GenerationFigures } from './generation.js';
+import { toInferenceError } from './inference-error.js';
 import { type LoadedModel, type LoadOptions, loadModel } from './load-engine.js';
 import type { MeasuredSpeed } from './measure-speed.js';
 import { type Emit, OutputWindow } from './output-window.js';
@@ -40,7 +41,7 @@ export interface Lease {
   readonly reusable: number;
   /** Generates once. Rejects with the signal's reason when that is aborted, or with INFERENCE_FAILED. */
   generate(options: GenerateOptions): { readonly figures: GenerationFigures; readonly end: Promise<GenerationEnd> };
-  /** Gives the slot back; it is free when the promise resolves. Only after `generate` has ended. */
+  /** Gives the slot back; it is free when the promise resolves, unless the engine is broken. Only after `generate` has ended. */
   release(): Promise<void>;
 }
 
@@ -63,6 +64,7 @@ export class Engine {
   readonly #encoder: PromptEncoder;
   readonly #pieces: TokenPieces;
   readonly #vocabularySize: number;
+  readonly #anyToken: Token;
   #probing: Promise<boolean> | undefined;
   #break!: (error: RbeeError) => void;
 
@@ -91,6 +93,7 @@ export class Engine {
     this.#encoder = new PromptEncoder(model, model.vocabularyType === LlamaVocabularyType.ugm ? 'other' : form);
     const names = model.fileInfo.metadata.tokenizer?.ggml?.tokens ?? [];
     this.#vocabularySize = names.length;
+    this.#anyToken = model.tokens.bos ?? model.tokens.eos ?? (0 as Token);
     this.#pieces = new TokenPieces({
       form,
       textOf: (id) => names[id],
@@ -226,8 +229,7 @@ export class Engine {
     const choice = this.#slots.chooseForProbe(this.contextSize);
     if (!choice) return false;
     const { slot, clear } = choice;
-    const { bos, eos } = this.#loaded.model.tokens;
-    const probe = new Probe({ sequence: slot.sequence, token: bos ?? eos ?? (0 as Token), clear });
+    const probe = new Probe({ sequence: slot.sequence, token: this.#anyToken, clear });
     slot.probed = probe.result;
     this.#loop.add(probe);
     try {
@@ -235,7 +237,7 @@ export class Engine {
       return true;
     } catch (error) {
       // A job that has taken the slot meanwhile fails by the same error, and sees to it itself.
-      if (!slot.busy) await this.#slots.renew(slot);
+      if (!slot.busy) await this.#slots.renew(slot).catch((cause: unknown) => this.#break(toInferenceError(cause)));
       throw error;
     } finally {
       slot.probed = undefined;
@@ -246,8 +248,9 @@ export class Engine {
   async #renew(slot: Slot): Promise<void> {
     try {
       await this.#slots.renew(slot);
-    } finally {
       this.probe().catch(this.#break);
+    } catch (error) {
+      this.#break(toInferenceError(error));
     }
   }
 

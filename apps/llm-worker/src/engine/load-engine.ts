@@ -62,6 +62,7 @@ export async function loadModel(options: LoadOptions): Promise<LoadedModel> {
     options.onProgress?.({ layersLoaded, layersTotal: file.layers, vramBytes });
   };
   try {
+    signal?.throwIfAborted();
     report(0);
     const model = await llama.loadModel({
       modelPath,
@@ -92,7 +93,7 @@ async function measure(
   options: LoadOptions,
 ): Promise<MeasuredSpeed> {
   const sequence = context.getSequence();
-  const speed = await measureSpeed(llama, sequence, modelBytes, options.now);
+  const speed = await measureSpeed(llama, sequence, modelBytes, options);
   await sequence.dispose();
   const steps = speed.samples.map((sample) => ({
     threads: sample.threads,

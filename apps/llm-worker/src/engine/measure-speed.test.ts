@@ -26,7 +26,7 @@ describe('measureSpeed', () => {
 
   it('puts the fastest number of threads into effect, in good time, and leaves nothing behind', async () => {
     const start = performance.now();
-    const speed = await measureSpeed(llama, sequence, 3_280_800, systemClock.monotonic);
+    const speed = await measureSpeed(llama, sequence, 3_280_800, { now: systemClock.monotonic });
     // Half a second, and the last step of each count, which takes long where threads hinder each other.
     expect(performance.now() - start).toBeLessThan(5000);
     expect(llama.maxThreads).toBe(speed.threads);

@@ -19,15 +19,23 @@ const STEPS = 16;
 /** A count that is slower than the best by this factor isn't measured any further, nor are larger ones. */
 const HOPELESS = 3;
 
+export interface MeasureOptions {
+  /** Steady clock in milliseconds. */
+  readonly now: () => number;
+  /** Ends measuring between two steps; it then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
 /** Times decode steps with each thread count in question, and one piece of a prompt. Leaves the sequence empty. */
 export async function measureSpeed(
   llama: Llama,
   sequence: LlamaContextSequence,
   modelBytes: number,
-  now: () => number,
+  { now, signal }: MeasureOptions,
 ): Promise<MeasuredSpeed> {
   const token = (sequence.model.tokens.bos ?? sequence.model.tokens.eos ?? 0) as Token;
   const time = async (tokens: number): Promise<number> => {
+    signal?.throwIfAborted();
     if (sequence.nextTokenIndex + tokens >= sequence.contextSize - 1) await sequence.clearHistory();
     const start = now();
     await sequence.evaluateWithoutGeneratingNewTokens(new Array<Token>(tokens).fill(token));

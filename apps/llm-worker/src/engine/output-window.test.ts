@@ -102,6 +102,36 @@ describe('OutputWindow', () => {
     expect(sent).toEqual([]);
   });
 
+  it('does not say again what went out for half a code point before the end was lost', () => {
+    const [first] = utf8.encode('中');
+    const sent: string[] = [];
+    const pieces = piecesOf([utf8.encode('a'), Uint8Array.of(first as number), utf8.encode('b')]);
+    const window = new OutputWindow(pieces, [], (text) => {
+      sent.push(text);
+    });
+    window.skip([0, 1]);
+    void window.flush();
+    expect(sent).toEqual([]);
+  });
+
+  it('completes a code point whose beginning was sent before', () => {
+    const bytes = utf8.encode('中');
+    const sent: [string, number[]][] = [];
+    const window = new OutputWindow(piecesOf([bytes.slice(0, 2), bytes.slice(2)]), [], (text, ids) => {
+      sent.push([text, [...ids]]);
+    });
+    window.skip([0]);
+    void window.push(1);
+    void window.flush();
+    expect(sent).toEqual([['中', [1]]]);
+  });
+
+  it('has ended already when a stop string was complete before', () => {
+    const window = new OutputWindow(piecesOf(words('a EN', 'D', ' ENDING')), ['END', 'ENDING'], () => undefined);
+    window.skip([0, 1, 2]);
+    expect(window.matched).toBe('END');
+  });
+
   it('loses nothing, leaks nothing, and keeps ids and text together for any tokens and stop strings', () => {
     const alphabet = fc.constantFrom('a', 'b', 'é', '中', '🙂');
     const text = fc.string({ unit: alphabet, maxLength: 30 });

@@ -12,6 +12,8 @@ export interface TokenizerVocabulary<T extends number> {
   /** All tokens as the model file writes them. */
   readonly names: readonly string[];
   readonly tokenize: Tokenize<T>;
+  /** From this length on a text is cut into slices of at least as many units. Default 4096. */
+  readonly sliceUnits?: number;
 }
 
 /** What bounds the work on one prompt. */
@@ -23,7 +25,7 @@ export interface TokenizeLimits {
 
 /**
  * Tokenizes texts of any length without holding up everything else: a long one in slices, between which the event loop goes on, and no
- * further than its tokens fit. The tokens are those of the whole text, but where it could not be cut for 32,768 units on end.
+ * further than its tokens fit. The tokens are those of the whole text, but where it could not be cut for 16,384 units on end.
  */
 export class PromptTokenizer<T extends number> {
   readonly #vocabulary: TokenizerVocabulary<T>;
@@ -40,14 +42,14 @@ export class PromptTokenizer<T extends number> {
    * when that is aborted; of a short text that doesn't fit all tokens are added, so that their number can be told.
    */
   async append(tokens: T[], text: string, control: boolean, limits: TokenizeLimits): Promise<void> {
-    const { tokenize } = this.#vocabulary;
+    const { tokenize, sliceUnits = SLICE_UNITS } = this.#vocabulary;
     const trim = tokens.length === 0 ? undefined : 'trimLeadingSpace';
-    if (text.length <= SLICE_UNITS) return addAll(tokens, tokenize(text, control, trim));
+    if (text.length <= sliceUnits) return addAll(tokens, tokenize(text, control, trim));
     this.#refuseByLength(tokens.length, text, limits.contextSize);
     this.#rules ??= findCutRules(this.#vocabulary.form, this.#vocabulary.names);
     const canCut = await this.#rules;
     if (!canCut) return addAll(tokens, tokenize(text, control, trim));
-    for (const { start, end } of cutText(text, canCut)) {
+    for (const { start, end } of cutText(text, canCut, sliceUnits)) {
       if (start > 0) await nextTurn();
       limits.signal.throwIfAborted();
       const tooLong = tokens.length > limits.contextSize && text.length - start > LONGEST_SLICE_UNITS;

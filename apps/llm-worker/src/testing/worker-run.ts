@@ -3,6 +3,7 @@ import {
   DEFAULT_TIMEOUTS,
   httpTransport,
   type IncomingStream,
+  type Logger,
   Secret,
   silentLogger,
   systemClock,
@@ -22,7 +23,10 @@ export interface TestWorker {
 }
 
 /** A worker in this process, with the real engine and the bundled model, on a free port. */
-export async function startTestWorker(settings: Partial<WorkerSettings> = {}): Promise<TestWorker> {
+export async function startTestWorker(
+  settings: Partial<WorkerSettings> = {},
+  log: Logger = silentLogger,
+): Promise<TestWorker> {
   const narrated: Narration[] = [];
   const key = settings.key;
   const app = await WorkerApp.start({
@@ -43,7 +47,7 @@ export async function startTestWorker(settings: Partial<WorkerSettings> = {}): P
       timeouts: DEFAULT_TIMEOUTS,
       ...settings,
     },
-    log: silentLogger,
+    log,
     output: { write: (line) => narrated.push(JSON.parse(line) as Narration) },
     pid: process.pid,
     threadPoolSize: '1',

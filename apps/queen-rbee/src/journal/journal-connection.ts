@@ -82,6 +82,8 @@ export class JournalConnection {
         // The journal is for processes that are killed: what is written survives that. When the power fails, the last of it may be
         // lost, or the file be damaged and replaced; the registry of nodes, which must never be, is another file.
         connection.pragma('synchronous = OFF');
+        // What was asked and answered does not stay in the file when it is deleted.
+        connection.pragma('secure_delete = ON');
       },
       prepare: async (_db, { replaced }) => {
         if (replaced) onReplaced(replaced);

@@ -1,9 +1,10 @@
 import type { Clock, Logger } from '@rbee/daemon-kit';
-import { JournalConnection } from './journal-connection.js';
+import type { JournalConnection } from './journal-connection.js';
 import type { EventRow, TaskRow } from './journal-schema.js';
 
-/** How long a journal that failed is left alone. */
-const REOPEN_MS = 5_000;
+/** How long a journal that failed is left alone: at first, and twice as long each time that it fails again, up to a limit. */
+const FIRST_REOPEN_MS = 5_000;
+const LAST_REOPEN_MS = 60_000;
 /** Ended tasks that are kept at most. */
 const MOST_ENDED = 1_000;
 
@@ -51,7 +52,9 @@ export class TaskJournal {
   readonly #bookmarks = new WeakMap<Journaled, Bookmark>();
   #connection: JournalConnection | undefined;
   #openings = 0;
-  #warned = false;
+  /** Whether it has failed and nothing could be written since. */
+  #failed = false;
+  #reopenMs = FIRST_REOPEN_MS;
   #closed = false;
   #cancelReopening: (() => void) | undefined;
   /** Tasks whose row in the file says that they have not ended. */
@@ -86,6 +89,7 @@ export class TaskJournal {
     );
     if (this.#connection !== connection) return;
     for (const [task, bookmark] of bookmarks) this.#bookmarks.set(task, bookmark);
+    if (this.#failed && bookmarks.length > 0) this.#noteSuccess();
   }
 
   /** Whether everything of a task that may be lost with this process is on disk. */
@@ -202,6 +206,8 @@ export class TaskJournal {
   async #open(): Promise<void> {
     const { file, log } = this.#options;
     try {
+      // What belongs to SQLite is not loaded by a queen that is only asked for its version, or copies a model.
+      const { JournalConnection } = await import('./journal-connection.js');
       const connection = await JournalConnection.open(file, ({ cause, backup, inMemoryBecause }) =>
         log.warn(
           { cause, backup, in_memory_because: inMemoryBecause },
@@ -211,8 +217,6 @@ export class TaskJournal {
       if (this.#closed) return await connection.close();
       this.#connection = connection;
       this.#openings++;
-      if (this.#warned) log.info({}, 'the journal of tasks can be used again');
-      this.#warned = false;
     } catch (error) {
       this.#fail(error);
     }
@@ -225,7 +229,7 @@ export class TaskJournal {
     this.#connection = undefined;
     connection?.close().catch((error: unknown) => log.debug({ error }, 'a journal that failed could not be closed'));
     if (this.#closed) return;
-    if (!this.#warned) {
+    if (!this.#failed) {
       const { code, message } = error as NodeJS.ErrnoException;
       const cause = code ?? message;
       const why = code === 'SQLITE_BUSY' ? 'another queen uses it' : cause;
@@ -234,9 +238,16 @@ export class TaskJournal {
         `the journal of tasks can't be used (${why}): tasks work without it, but do not outlive this queen`,
       );
     }
-    this.#warned = true;
+    this.#failed = true;
     this.#cancelReopening?.();
-    this.#cancelReopening = clock.after(REOPEN_MS, () => void this.#reopen());
+    this.#cancelReopening = clock.after(this.#reopenMs, () => void this.#reopen());
+    this.#reopenMs = Math.min(this.#reopenMs * 2, LAST_REOPEN_MS);
+  }
+
+  #noteSuccess(): void {
+    this.#failed = false;
+    this.#reopenMs = FIRST_REOPEN_MS;
+    this.#options.log.info({}, 'the journal of tasks can be used again');
   }
 
   async #reopen(): Promise<void> {

@@ -102,11 +102,12 @@ export class HiveProcess {
   /** SIGTERM, then SIGKILL after `graceMs`, which also ends its workers; resolves with whether it had to be killed. */
   async end(clock: Clock, graceMs: number): Promise<{ killed: boolean }> {
     const { killed } = await endProcess(this.#process, clock, graceMs);
-    if (killed) await this.#cleanUp(clock);
+    if (killed) await this.endWorkers(clock);
     return { killed };
   }
 
-  async #cleanUp(clock: Clock): Promise<void> {
+  /** Ends the workers that this hive, which has been killed, left behind. Those that another hive took over are let be. */
+  async endWorkers(clock: Clock): Promise<void> {
     const { command, cleanUpArgs, variables } = this.#command;
     if (!cleanUpArgs) return;
     const cleaner = await startProcess({ command, args: cleanUpArgs(this.#process), variables });

@@ -197,4 +197,17 @@ describe('LocalLink', () => {
     const second = await link.startHive(narrate);
     expect(second.pid).not.toBe(first.pid);
   });
+
+  it('has the workers ended of a hive that was killed, when no other has taken them over', async () => {
+    const link = build('healthy');
+    const { pid = 0 } = await link.startHive(narrate);
+    const { startTime } = identify(pid) ?? {};
+    process.kill(pid, 'SIGKILL');
+    for (let tries = 0; tries < 200 && link.ownsHive; tries++) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(await link.stopHive(narrate)).toBe(false);
+    expect(readFileSync(join(folder, 'cleaned-up'), 'utf8')).toBe(`${pid} ${startTime}`);
+    rmSync(join(folder, 'cleaned-up'));
+    await link.stopHive(narrate);
+    expect(existsSync(join(folder, 'cleaned-up'))).toBe(false);
+  });
 });

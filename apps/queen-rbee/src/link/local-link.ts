@@ -41,6 +41,8 @@ export class LocalLink implements Link {
   readonly #gate = new StartGate<HiveHealth>();
   /** The hive that this queen started and has to end; any other one stays as it is. */
   #owned: HiveProcess | undefined;
+  /** A hive that this queen started and that was killed: its workers go on until another hive takes them over. */
+  #killed: HiveProcess | undefined;
 
   constructor(options: LocalLinkOptions) {
     const { clock, timeouts, hivePort, hiveKey } = options;
@@ -94,8 +96,14 @@ export class LocalLink implements Link {
   async #stopOwned(narrate: Narrate): Promise<boolean> {
     const { clock, log, timeouts } = this.#options;
     const hive = this.#owned;
-    if (!hive?.running) return false;
+    // The news of its end may still be on its way.
+    const killedBefore = hive ?? this.#killed;
+    this.#killed = undefined;
     this.#owned = undefined;
+    if (!hive?.running) {
+      await killedBefore?.endWorkers(clock);
+      return false;
+    }
     const say = (human: string, level: 'info' | 'warn' = 'info') =>
       narrate({ actor: 'queen-rbee', action: 'shutdown', target: this.node, human, level });
     say(`stopping the hive (pid ${hive.pid})`);
@@ -139,9 +147,12 @@ export class LocalLink implements Link {
   #own(hive: HiveProcess): void {
     const { log } = this.#options;
     this.#owned = hive;
+    this.#killed = undefined;
     void hive.exited.then(({ code, signal }) => {
       if (this.#owned !== hive) return;
       this.#owned = undefined;
+      // A hive that ends in order has ended its workers.
+      if (code !== 0) this.#killed = hive;
       log.warn({ pid: hive.pid, code, signal, node: this.node }, 'the hive ended by itself');
     });
   }

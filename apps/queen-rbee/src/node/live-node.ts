@@ -83,6 +83,8 @@ export class LiveNode {
   /** Those who wait for the hive and hear how its start goes on. */
   readonly #audience = new Set<Narrate>();
   #lastSaid: Spoken | undefined;
+  /** Those who wait for a change of the workers. */
+  readonly #awaiting = new Set<() => void>();
   /** Whether to look for the hive again after a failure, although nobody asks for it. */
   #watching = false;
   /** What is known of the node's backends while no hive tells. */
@@ -98,7 +100,11 @@ export class LiveNode {
   #reconnectMs = FIRST_RECONNECT_MS;
 
   constructor(options: LiveNodeOptions) {
-    this.#options = options;
+    const onChange = () => {
+      options.onChange();
+      for (const wake of [...this.#awaiting]) wake();
+    };
+    this.#options = { ...options, onChange };
     const { link, log, onStanding } = options;
     this.#state = new NodeState(link.hive.clock);
     this.#knownBackends = options.knownBackends ?? [];
@@ -121,6 +127,20 @@ export class LiveNode {
 
   worker(id: string): Worker | undefined {
     return this.#state.worker(id);
+  }
+
+  /** Resolves at the next change of the node's workers. Rejects with the signal's reason. */
+  async changed(signal: AbortSignal): Promise<void> {
+    let wake: () => void = () => undefined;
+    const change = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    this.#awaiting.add(wake);
+    try {
+      await orAborted(change, signal);
+    } finally {
+      this.#awaiting.delete(wake);
+    }
   }
 
   /** The node's catalog, as far as its hive has told. */

@@ -1,6 +1,6 @@
 import { type Clock, Secret } from '@rbee/daemon-kit';
 import type { BackendStatus, GlobalWorker, HiveEvent, Model, Resources, Worker, WorkerChange } from '@rbee/protocol';
-import type { NodeView, WorkerUsage } from '../placement/snapshot.js';
+import type { NodeView, WorkerUsage, WorkerView } from '../placement/snapshot.js';
 
 type Snapshot = Extract<HiveEvent, { type: 'snapshot' }>;
 
@@ -10,6 +10,8 @@ export class NodeState {
   readonly #workers = new Map<string, Worker & { seenAt: number }>();
   readonly #models = new Map<string, Model>();
   readonly #keys = new Map<string, Secret | undefined>();
+  /** The workers and models as placement looks at them, until something changes. */
+  #seen: Seen | undefined;
   backends: readonly BackendStatus[] = [];
   resources: Resources | undefined;
   /** What the hive wants its user to know. */
@@ -48,6 +50,7 @@ export class NodeState {
 
   keepWorker(worker: Worker): void {
     this.#workers.set(worker.worker_id, { ...worker, seenAt: this.#clock.now() });
+    this.#seen = undefined;
   }
 
   /** Changes a worker that is known, upon something that was heard of it; false when it is not known. */
@@ -63,6 +66,7 @@ export class NodeState {
   markStale(id: string): void {
     const worker = this.#workers.get(id);
     if (worker) worker.state = 'stale-but-busy';
+    this.#seen = undefined;
   }
 
   /** Ids of the workers that take jobs and of which nothing was heard since a moment. */
@@ -76,21 +80,25 @@ export class NodeState {
   /** False when it was not known. */
   forgetWorker(id: string): boolean {
     this.#keys.delete(id);
+    this.#seen = undefined;
     return this.#workers.delete(id);
   }
 
   keepModel(model: Model): void {
     this.#models.set(model.id, model);
+    this.#seen = undefined;
   }
 
   /** Takes the place of every model that was known. */
   replaceModels(models: readonly Model[]): void {
     this.#models.clear();
+    this.#seen = undefined;
     for (const model of models) this.keepModel(model);
   }
 
   forgetModel(id: string): void {
     this.#models.delete(id);
+    this.#seen = undefined;
   }
 
   keepKey(id: string, key: string | undefined): void {
@@ -109,19 +117,20 @@ export class NodeState {
   clear(): void {
     this.#workers.clear();
     this.#models.clear();
+    this.#seen = undefined;
     this.backends = [];
     this.resources = undefined;
     this.warnings = [];
   }
 
-  /** The part of the node's view that stands here. */
+  /** The part of the node's view that stands here. Placement asks for it again and again, so it is made anew only after a change. */
   view(usage: (workerId: string) => WorkerUsage): Pick<NodeView, 'workers' | 'models' | 'backends' | 'resources'> {
-    return {
-      workers: [...this.#workers.values()].map((worker) => ({ ...worker, ...usage(worker.worker_id) })),
-      models: [...this.#models.values()],
-      backends: this.backends,
-      resources: this.resources,
-    };
+    if (this.#seen?.usage !== usage) {
+      const workers = [...this.#workers.values()].map((worker) => toView(worker, usage));
+      this.#seen = { usage, workers, models: this.models };
+    }
+    const { workers, models } = this.#seen;
+    return { workers, models, backends: this.backends, resources: this.resources };
   }
 
   /** The workers as the queen lists them. */
@@ -143,4 +152,36 @@ export class NodeState {
       pinned: worker.pinned,
     }));
   }
+}
+
+interface Seen {
+  readonly usage: (workerId: string) => WorkerUsage;
+  readonly workers: readonly WorkerView[];
+  readonly models: readonly Model[];
+}
+
+/** A worker for placement; what the queen counts of it stays up to date. */
+export function toView(
+  worker: Omit<WorkerView, keyof WorkerUsage>,
+  usage: (workerId: string) => WorkerUsage,
+): WorkerView {
+  const { worker_id } = worker;
+  return {
+    worker_id,
+    model_ref: worker.model_ref,
+    backend: worker.backend,
+    device: worker.device,
+    state: worker.state,
+    slots_total: worker.slots_total,
+    slots_available: worker.slots_available,
+    pinned: worker.pinned,
+    model_digest: worker.model_digest,
+    memory_bytes: worker.memory_bytes,
+    get inFlight() {
+      return usage(worker_id).inFlight;
+    },
+    get lastEndedMs() {
+      return usage(worker_id).lastEndedMs;
+    },
+  };
 }

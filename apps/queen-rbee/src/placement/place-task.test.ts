@@ -179,13 +179,13 @@ describe('placeTask', () => {
     ['a free worker before a start', {}, [node('a', { starting: [start()], workers: [worker('w')] })], 'use a w'],
     ['a start before a queue', {}, [node('a', { starting: [start()], workers: [busy] })], 'join a s1'],
     [
-      'every worker that fits, wherever it is, those that are ill last',
+      'every worker that fits, wherever it is, the least busy first',
       {},
       [
         node('a', { workers: [worker('x', { state: 'unhealthy' }), worker('y', { inFlight: 5, state: 'busy' })] }),
         node('b', { workers: [worker('z', { inFlight: 4, state: 'busy' }), worker('v', { state: 'draining' })] }),
       ],
-      'wait b z y x',
+      'wait b z x y',
     ],
     [
       'a worker with the very model that an answer began with',

@@ -35,7 +35,7 @@ export function placeTask(wanted: Wanted, nodes: readonly NodeView[]): Placement
   return new Placer(nodes).place(wanted);
 }
 
-/** Places several tasks, as `placeTask` does, by one snapshot of the nodes and what it has given away since. */
+/** Places several tasks, as `placeTask` does, by one snapshot of the nodes; what is counted of their workers stays up to date. */
 export class Placer {
   readonly #nodes: readonly NodeView[];
   readonly #starting: readonly NodeView[];
@@ -63,17 +63,11 @@ export class Placer {
       chooseNode(wanted, nodes, matcher)
     );
   }
-
-  /** Takes note that a job was given to a worker. */
-  took(workerId: string): void {
-    const found = this.#workers.find(workerId);
-    if (found) found.inFlight++;
-  }
 }
 
 /** Slots that the queen itself counts as free; only these decide. */
-function freeSlots({ worker, inFlight }: FoundWorker): number {
-  return worker.slots_total - inFlight;
+function freeSlots({ worker }: FoundWorker): number {
+  return worker.slots_total - worker.inFlight;
 }
 
 /** What the hive reports also counts the jobs of others, so it is the better figure for choosing among several. */
@@ -136,13 +130,14 @@ function findQueue(matching: readonly FoundWorker[]): Placement | undefined {
   const best = first(
     found,
     (a, b) =>
-      Number(isIll(a)) - Number(isIll(b)) || a.inFlight / a.worker.slots_total - b.inFlight / b.worker.slots_total,
+      Number(isIll(a)) - Number(isIll(b)) ||
+      a.worker.inFlight / a.worker.slots_total - b.worker.inFlight / b.worker.slots_total,
   );
   if (!best) return undefined;
   const workers = [best, ...found.filter((each) => each !== best)].map((each) => ({
     id: each.worker.worker_id,
     slots: isIll(each) ? 0 : each.worker.slots_total,
-    busy: each.inFlight,
+    busy: each.worker.inFlight,
   }));
   return { action: 'wait', node: best.node.name, workers, reason: toWaitReason(workers) };
 }

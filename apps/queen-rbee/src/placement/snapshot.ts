@@ -1,6 +1,6 @@
 import type { Backend, BackendStatus, LinkKind, Model, Resources, Worker } from '@rbee/protocol';
 
-/** What this queen counts itself of one worker. */
+/** What this queen counts itself of one worker; may change after the snapshot was taken. */
 export interface WorkerUsage {
   /** Jobs that this queen has running on it. */
   readonly inFlight: number;

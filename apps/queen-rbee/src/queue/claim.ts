@@ -19,24 +19,48 @@ export function toClaim(wanted: Wanted): Claim {
   return { key: JSON.stringify([resource, model, node, device, digest, workers, nodes]), resource, node, device };
 }
 
+/** More different claims are not kept. */
+const MOST_CLAIMS = 1_024;
+
+/** Makes one object of all claims that are the same, so that many tasks are compared quickly. */
+export class Claims {
+  readonly #byKey = new Map<string, Claim>();
+
+  of(wanted: Wanted): Claim {
+    const claim = toClaim(wanted);
+    const known = this.#byKey.get(claim.key);
+    if (known) return known;
+    // Those that are kept still then are the same as new ones, only not as quickly compared.
+    if (this.#byKey.size >= MOST_CLAIMS) this.#byKey.clear();
+    this.#byKey.set(claim.key, claim);
+    return claim;
+  }
+
+  clear(): void {
+    this.#byKey.clear();
+  }
+}
+
+interface Counted {
+  readonly claim: Claim;
+  count: number;
+}
+
 /** Counts tasks by their claims, and says how many of those counted stand in the way of another one. */
 export class ClaimTally {
-  readonly #counts = new Map<string, Map<string, { readonly claim: Claim; count: number }>>();
+  readonly #counts = new Map<string, Counted[]>();
 
   add(claim: Claim): void {
-    let same = this.#counts.get(claim.resource);
-    if (!same) {
-      same = new Map();
-      this.#counts.set(claim.resource, same);
-    }
-    const counted = same.get(claim.key);
+    const same = this.#counts.get(claim.resource);
+    const counted = same?.find((each) => each.claim === claim || each.claim.key === claim.key);
     if (counted) counted.count++;
-    else same.set(claim.key, { claim, count: 1 });
+    else if (same) same.push({ claim, count: 1 });
+    else this.#counts.set(claim.resource, [{ claim, count: 1 }]);
   }
 
   rivalsOf({ resource, node, device }: Claim): number {
     let sum = 0;
-    for (const { claim, count } of this.#counts.get(resource)?.values() ?? []) {
+    for (const { claim, count } of this.#counts.get(resource) ?? []) {
       if (overlap(claim.node, node) && overlap(claim.device, device)) sum += count;
     }
     return sum;

@@ -11,11 +11,18 @@ export interface Server {
  * others. `undefined` while nothing is known of any.
  */
 export function serviceRate(servers: readonly Server[]): number | undefined {
-  const serving = servers.filter(({ slots }) => slots > 0);
-  const means = serving.flatMap(({ meanMs }) => (meanMs === undefined ? [] : [Math.max(1, meanMs)]));
-  if (means.length === 0) return undefined;
-  const usual = means.reduce((sum, mean) => sum + mean, 0) / means.length;
-  return serving.reduce((sum, { slots, meanMs }) => sum + slots / Math.max(1, meanMs ?? usual), 0);
+  let [known, sum, jobsPerMs, unknownSlots] = [0, 0, 0, 0];
+  for (const { slots, meanMs } of servers) {
+    if (slots === 0) continue;
+    if (meanMs === undefined) {
+      unknownSlots += slots;
+      continue;
+    }
+    known++;
+    sum += Math.max(1, meanMs);
+    jobsPerMs += slots / Math.max(1, meanMs);
+  }
+  return known === 0 ? undefined : jobsPerMs + (unknownSlots * known) / sum;
 }
 
 /** Milliseconds until the task at this position (from 1) is expected to get a slot: so many jobs have to end first. */

@@ -38,15 +38,15 @@ export function fairOrder<T extends Turn>(turns: readonly T[], facts: FairnessFa
   }));
   ranked.sort((a, b) => Number(a.isBatch) - Number(b.isBatch) || a.turn.ticket - b.turn.ticket);
   // How many tasks of the same client and kind come before it, of those that it would have to share with.
-  const tallies = new Map<string, ClaimTally>();
+  const tallies = { batch: new Map<string, ClaimTally>(), interactive: new Map<string, ClaimTally>() };
   for (const each of ranked) {
     const { turn, isBatch } = each;
     if (turn.again) continue;
-    const flow = `${isBatch} ${turn.client}`;
-    let tally = tallies.get(flow);
+    const ofKind = isBatch ? tallies.batch : tallies.interactive;
+    let tally = ofKind.get(turn.client);
     if (!tally) {
       tally = new ClaimTally();
-      tallies.set(flow, tally);
+      ofKind.set(turn.client, tally);
     }
     each.rank = tally.rivalsOf(turn.claim);
     tally.add(turn.claim);

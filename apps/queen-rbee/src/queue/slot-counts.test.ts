@@ -7,10 +7,10 @@ describe('SlotCounts', () => {
     const counts = new SlotCounts(new ManualClock(0));
     let told = 0;
     const leases = [1, 2].map(() => counts.lend('w', () => told++));
-    expect(counts.usage('w')).toEqual({ inFlight: 2, lastEndedMs: undefined });
+    expect(counts.usage('w')).toMatchObject({ inFlight: 2, lastEndedMs: undefined });
     leases[0]?.release();
     leases[0]?.release();
-    expect(counts.usage('w')).toEqual({ inFlight: 1, lastEndedMs: 0 });
+    expect(counts.usage('w')).toMatchObject({ inFlight: 1, lastEndedMs: 0 });
     expect(told).toBe(1);
     expect(counts.usage('other')).toEqual({ inFlight: 0, lastEndedMs: undefined });
   });

@@ -14,6 +14,8 @@ interface Count {
   lastEndedMs: number | undefined;
 }
 
+const UNUSED: WorkerUsage = { inFlight: 0, lastEndedMs: undefined };
+
 /** Below this number of workers nothing is worth forgetting. */
 const FEW_WORKERS = 64;
 
@@ -27,9 +29,9 @@ export class SlotCounts {
     this.#clock = clock;
   }
 
+  /** The figures as they are; they change with the count. */
   usage(workerId: string): WorkerUsage {
-    const { inFlight = 0, lastEndedMs } = this.#counts.get(workerId) ?? {};
-    return { inFlight, lastEndedMs };
+    return this.#counts.get(workerId) ?? UNUSED;
   }
 
   meanMs(workerId: string): number | undefined {

@@ -2,7 +2,7 @@ import type { Clock } from '@rbee/daemon-kit';
 import type { RbeeError, TaskRequest } from '@rbee/protocol';
 import type { Placement, Placer, WaitedFor } from '../placement/place-task.js';
 import type { Wanted, WorkerUsage } from '../placement/snapshot.js';
-import { type Claim, ClaimTally, toClaim } from './claim.js';
+import { type Claim, Claims, ClaimTally } from './claim.js';
 import { estimateWait, serviceRate } from './estimate-wait.js';
 import { fairOrder, LastServed, type Turn } from './fair-order.js';
 import { allSlotsBusy, deadlineUnreachable, queueFull } from './refusals.js';
@@ -93,6 +93,9 @@ export class TaskQueue {
   readonly #options: TaskQueueOptions;
   readonly #counts: SlotCounts;
   readonly #served = new LastServed();
+  readonly #claims = new Claims();
+  /** Always the same function, so that views made with it can be kept. */
+  readonly #usage = (workerId: string): WorkerUsage => this.#counts.usage(workerId);
   readonly #entries = new Map<Candidate, Entry>();
   /** Those that have no slot and none held. */
   readonly #waiting = new Set<Entry>();
@@ -110,7 +113,7 @@ export class TaskQueue {
   }
 
   usage(workerId: string): WorkerUsage {
-    return this.#counts.usage(workerId);
+    return this.#usage(workerId);
   }
 
   /** What is to be done with a task as things are now. */
@@ -237,7 +240,7 @@ export class TaskQueue {
         sinceMs: this.#options.clock.monotonic(),
         again: false,
         wanted,
-        claim: toClaim(wanted),
+        claim: this.#claims.of(wanted),
         held: undefined,
         told: Number.POSITIVE_INFINITY,
         etaMs: undefined,
@@ -250,7 +253,7 @@ export class TaskQueue {
     }
     if (entry.held) return entry;
     entry.wanted = wanted;
-    entry.claim = toClaim(wanted);
+    entry.claim = this.#claims.of(wanted);
     this.#waiting.add(entry);
     return entry;
   }
@@ -261,29 +264,32 @@ export class TaskQueue {
   }
 
   #look(): Placer {
-    return this.#options.look((workerId) => this.#counts.usage(workerId));
+    return this.#options.look(this.#usage);
   }
 
   #settleOnce(): void {
-    if (this.#waiting.size === 0) return;
+    if (this.#waiting.size === 0) {
+      // Whoever comes back to wait brings its claim anew.
+      this.#claims.clear();
+      return;
+    }
     const ahead = new ClaimTally();
     // All who want the same are placed together. Slots that are taken meanwhile make only those wrong who found a free one.
-    const outcomes = new Map<string, Outcome>();
+    const outcomes = new Map<Claim, Outcome>();
     const placer = this.#look();
     for (const entry of this.#order()) {
       // It may have left upon something that another one was told.
       if (!this.#waiting.has(entry)) continue;
       const { claim, wanted } = entry;
-      let outcome = outcomes.get(claim.key);
+      let outcome = outcomes.get(claim);
       if (!outcome) {
         outcome = this.#toOutcome(placer.place(wanted));
-        outcomes.set(claim.key, outcome);
+        outcomes.set(claim, outcome);
       }
       const { placement, jobsPerMs } = outcome;
       if (placement.action === 'use') {
         this.#grant(entry, placement);
-        placer.took(placement.worker);
-        for (const [key, other] of outcomes) if (other.placement.action === 'use') outcomes.delete(key);
+        for (const [each, { placement }] of outcomes) if (placement.action === 'use') outcomes.delete(each);
         continue;
       }
       if (placement.action === 'wait') this.#keepWaiting(entry, ahead.rivalsOf(claim) + 1, placement, jobsPerMs);

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, silentLogger, systemClock } from '@rbee/daemon-kit';
-import { isRbeeError, type RbeeError, taskRequestSchema } from '@rbee/protocol';
+import { isRbeeError, RbeeError, taskRequestSchema } from '@rbee/protocol';
 import { LocalLink } from '../link/local-link.js';
 import { ModelSupply } from '../models/model-supply.js';
 import { LiveNode } from '../node/live-node.js';
@@ -10,7 +10,7 @@ import { TaskQueue } from '../queue/task-queue.js';
 import { brokeOff } from '../ssh/ssh-errors.js';
 import { ScriptedHive } from '../testing/scripted-hive.js';
 import { ScriptedLink } from '../testing/scripted-link.js';
-import { hang, ScriptedWorker, say } from '../testing/scripted-worker.js';
+import { hang, recite, ScriptedWorker, say } from '../testing/scripted-worker.js';
 import { Watch } from '../testing/watch.js';
 import { WorkerStarter } from '../worker/worker-starter.js';
 import { WorkerStarts } from '../worker/worker-starts.js';
@@ -25,7 +25,7 @@ const silent = brokeOff('far', peer, 'ETIMEDOUT', 3_750);
 
 describe('a task on a node whose connection is lost', () => {
   // Whoever waits for a cancellation that nobody answers is still there when the test is over.
-  const timeouts = { ...DEFAULT_TIMEOUTS, cancel_ack: 60_000 };
+  const timeouts = { ...DEFAULT_TIMEOUTS, cancel_ack: 60_000, connect: 1_000 };
   const client = new AbortController();
   let hive: ScriptedHive;
   let worker: ScriptedWorker;
@@ -50,7 +50,10 @@ describe('a task on a node whose connection is lost', () => {
     link = new ScriptedLink('ssh', 'far', hive.port);
     nodes.add(new LiveNode({ ...parts, link, onChange }));
     const supply = new ModelSupply({ ...parts, clock, nodes, send: async () => undefined });
-    const starter = new WorkerStarter({ clock, log: silentLogger, timeouts, supply, signal: client.signal });
+    const mayWaitForRoom = () => false;
+    const starter = new WorkerStarter({
+      ...{ clock, log: silentLogger, timeouts, supply, mayWaitForRoom, signal: client.signal },
+    });
     const starts = new WorkerStarts(starter);
     const queue = new TaskQueue({
       clock,
@@ -68,7 +71,10 @@ describe('a task on a node whose connection is lost', () => {
   });
 
   /** Runs a task; resolves with its text, or with the error that ends it. */
-  async function run(onToken: () => void = () => undefined): Promise<string | RbeeError | undefined> {
+  async function run(
+    onToken: () => void = () => undefined,
+    onTask: (task: Task) => void = () => undefined,
+  ): Promise<string | RbeeError | undefined> {
     const request = taskRequestSchema.parse({ node: 'far', prompt: 'p' });
     const fields = { id: 'j', ticket: 1, correlationId: 'c', deadline: undefined, client: '127.0.0.1' };
     const task = new Task({ ...fields, request, clock: systemClock, log: silentLogger });
@@ -79,6 +85,7 @@ describe('a task on a node whose connection is lost', () => {
       if (kind === 'token') onToken();
       return undefined;
     };
+    onTask(task);
     try {
       await runner.run(task, output);
       output.commit();
@@ -103,6 +110,62 @@ describe('a task on a node whose connection is lost', () => {
       code: 'WORKER_CONNECTION_LOST',
       details: { node: 'far', tokens_out: 1 },
     });
+  });
+
+  const WORDS = Array.from({ length: 20 }, (_, index) => ` word${index}`);
+  /** Loses the machine while the answer comes; whether it comes back is up to `then`. */
+  const loseInside = async (then: () => void) => {
+    await watch.until(() => nodes.get('far').worker(worker.id) !== undefined);
+    worker.promptIds = [1, 2];
+    worker.script = async (job) => {
+      worker.script = recite(WORDS);
+      const act = () => {
+        link.lose(silent);
+        worker.dropConnections();
+        then();
+      };
+      await recite(WORDS, { at: 12, act })(job);
+    };
+  };
+
+  it('goes on there when the machine comes back', async () => {
+    let attempts = 0;
+    await loseInside(() => {
+      link.onReach = () => {
+        if (++attempts === 2) link.reachError = undefined;
+      };
+    });
+    expect(await run()).toBe(WORDS.join(''));
+    expect(worker.asked).toEqual(['j', 'j']);
+  });
+
+  it('ends soon, with the reason, when the machine stays away', async () => {
+    await loseInside(() => undefined);
+    const before = performance.now();
+    expect(await run()).toMatchObject({
+      code: 'WORKER_CONNECTION_LOST',
+      details: { tokens_out: 12, resume: 'RESUME_IMPOSSIBLE', resume_reason: 'far cannot be reached any more' },
+    });
+    expect(performance.now() - before).toBeLessThan(5_000);
+  });
+
+  it('leaves a machine that does not answer within 100 ms when it is cancelled', async () => {
+    await watch.until(() => nodes.get('far').standing.hive === 'running');
+    link.lose(silent);
+    let cancelledAt = 0;
+    const reason = new RbeeError('CANCELLED', 'no longer wanted');
+    link.reach = () => new Promise(() => undefined);
+    const cancelSoon = (task: Task) => {
+      link.reach = () => {
+        setImmediate(() => {
+          cancelledAt = performance.now();
+          task.cancel(reason);
+        });
+        return new Promise(() => undefined);
+      };
+    };
+    expect(await run(undefined, cancelSoon)).toBe(reason);
+    expect(performance.now() - cancelledAt).toBeLessThan(100);
   });
 
   const loseStart = async (reason: RbeeError) => {

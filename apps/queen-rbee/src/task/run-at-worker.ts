@@ -1,13 +1,13 @@
-import { type Clock, callJson, type Target, type Timeouts } from '@rbee/daemon-kit';
+import { type Clock, callJson, orAborted, type Target, type Timeouts } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError, workerRoutes } from '@rbee/protocol';
 import type { LiveNode } from '../node/live-node.js';
 import { ASK_MS, diagnoseLoss } from './diagnose-loss.js';
 import { dispatch } from './dispatch.js';
+import { WorkerLost } from './failures.js';
 import { relay } from './relay.js';
 import { mayGoOn } from './resume.js';
 import type { Task } from './task.js';
 import type { TaskOutput } from './task-output.js';
-import { WorkerLost } from './worker-lost.js';
 
 export interface RunAtWorkerOptions {
   readonly clock: Clock;
@@ -49,7 +49,8 @@ export async function runAtWorker(task: Task, output: TaskOutput, options: RunAt
       if (target) await cancelAt(target, task, timeouts.cancel_ack);
       throw signal.reason;
     }
-    throw await explain(error, task, options, target, accepted);
+    // Whoever does not want the answer any more does not wait to hear what became of the worker.
+    throw await orAborted(explain(error, task, options, target, accepted), signal);
   }
 }
 
@@ -115,7 +116,8 @@ async function explain(
     case 'INVALID_RESPONSE':
       return target ? await leave(error, task, options, target) : error;
   }
-  if (error.code === 'WORKER_NOT_FOUND' || (!accepted && error.details.cause === 'ECONNREFUSED')) {
+  const isGone = error.code === 'WORKER_NOT_FOUND' || (!accepted && error.details.cause === 'ECONNREFUSED');
+  if (isGone || (!accepted && error.status === 401 && (await isReplaced(options, task.correlationId)))) {
     // It was gone before the job reached it: that is old news of the hive's rather than a loss.
     task.excluded.add(workerId);
     node.forgetWorker(workerId);
@@ -138,6 +140,17 @@ async function explain(
     human: `the worker ended after ${tokensOut} tokens`,
   });
   return new WorkerLost(workerId, loss);
+}
+
+/** Whether a worker does not take its key because it has ended, and another one has its port by now. */
+async function isReplaced({ node, workerId }: RunAtWorkerOptions, correlationId: string): Promise<boolean> {
+  try {
+    const { state } = await node.refreshWorker(workerId, { correlationId, timeoutMs: ASK_MS });
+    return state === 'failed';
+  } catch (error) {
+    if (!isRbeeError(error)) throw error;
+    return error.code === 'WORKER_NOT_FOUND';
+  }
 }
 
 /** Whether the connection to the worker broke, on whichever way it went. */

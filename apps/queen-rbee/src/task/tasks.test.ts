@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Timeouts } from '@rbee/daemon-kit';
+import { RbeeError } from '@rbee/protocol';
 import { ScriptedHive } from '../testing/scripted-hive.js';
 import type { ScriptedJob } from '../testing/scripted-worker.js';
 import { hang, recite, ScriptedWorker, say } from '../testing/scripted-worker.js';
@@ -127,6 +128,40 @@ describe('a task that is read by other clients than its own', () => {
     expect((await queen.json('GET', '/v2/tasks?state=lost')).status).toBe(400);
   });
 
+  it('gives its answer as one body to everybody who asks so, also when it has ended', async () => {
+    await begin();
+    const gate = openGate();
+    worker.script = gate.script(['a'], ['b']);
+    const body = { prompt: 'p', job_id: 'j', stream: false };
+    const asked = [queen.json('POST', '/v2/tasks', body), queen.json('POST', '/v2/tasks', body)];
+    await clientsOf(queen, 'j', 2);
+    gate.open();
+    const answers = [...(await Promise.all(asked)), await queen.json('POST', '/v2/tasks', body)];
+    for (const { status, headers, body } of answers) {
+      expect([status, headers.get('x-request-id')]).toEqual([200, 'j']);
+      expect(body).toMatchObject({ job_id: 'j', text: 'ab', tokens_out: 2, stop_reason: 'EOS' });
+    }
+    expect(worker.asked).toEqual(['j']);
+  });
+
+  it('tells the same failure to everybody, also when it has ended', async () => {
+    await begin();
+    worker.script = async () => {
+      throw new RbeeError('INFERENCE_FAILED', 'no');
+    };
+    for (let time = 0; time < 2; time++) {
+      // The status line of a stream goes out when a worker has accepted the job, that of a body with the body.
+      const streamed = await queen.call('POST', '/v2/tasks', { body: { prompt: 'p', job_id: 'streamed' } });
+      expect([streamed.status, await streamed.text()]).toEqual([200, expect.stringContaining('INFERENCE_FAILED')]);
+      const body = { prompt: 'p', job_id: 'collected', stream: false };
+      const collected = await queen.json('POST', '/v2/tasks', body);
+      expect([collected.status, collected.body.error.code]).toEqual([500, 'INFERENCE_FAILED']);
+    }
+    const events = await (await attach('streamed')).all;
+    expect(events.at(-2)).toMatchObject({ type: 'error', code: 'INFERENCE_FAILED' });
+    expect(worker.asked).toEqual(['streamed', 'collected']);
+  });
+
   it.each(['/v2/tasks/nobody', '/v2/tasks/nobody/events'])('is not found when nobody knows it: %s', async (path) => {
     await begin();
     const { status, body } = await queen.json('GET', path);
@@ -227,6 +262,7 @@ describe('tasks of a queen that was killed', () => {
     );
     expect([...seen, ...(rest ?? []).flatMap(({ t }) => t ?? [])].join('')).toBe('abcde');
     expect((rest ?? []).filter(({ type }) => type === 'started')).toEqual([]);
+    expect(rest?.[0]).toMatchObject({ type: 'narration', action: 'task_recovered', correlation_id: expect.any(String) });
     expect(textOf(other ?? [])).toBe('abcde');
     for (const events of [rest, other]) expect(events?.at(-2)?.type).toBe('end');
     // From the beginning, all of it is there.
@@ -235,6 +271,25 @@ describe('tasks of a queen that was killed', () => {
     expect(whole.filter(({ type }) => type === 'token').map(({ i }) => i)).toEqual([0, 1, 2, 3, 4]);
     expect(ids(whole).map((id) => id.split('-')[0])).toEqual(['1', '1', '1', '1', '1', '2', '2', '2']);
     expect((await second.json('GET', '/v2/tasks/running')).body).toMatchObject({ recovered: true, resumed: 1 });
+  });
+
+  it('are whole wherever the queen was killed', async () => {
+    const words = ['a', 'b', 'c', 'd', 'e'];
+    for (let at = 0; at <= words.length; at++) {
+      const id = `killed-at-${at}`;
+      const first = await start();
+      worker.script = recite([...words, '?'], { at });
+      const answer = await first.task({ job_id: id });
+      await (at === 0 ? answer.until('started') : until(answer, 'token', at));
+      worker.script = recite(words);
+      const second = await start(first);
+      const rest = await (await attach(second, id, idOf(answer.events.at(-1)))).all;
+      expect(textOf(answer.events) + textOf(rest)).toBe('abcde');
+      expect(rest.at(-2)).toMatchObject({ type: 'end', tokens_out: words.length });
+      await second.stop();
+      await first.stop();
+      queens.length = 0;
+    }
   });
 
   it('are the same for a client that sends its task again', async () => {

@@ -2,6 +2,7 @@ import { createHash, randomInt, randomUUID } from 'node:crypto';
 import { type Clock, type Logger, logFailure, orAborted, type Timeouts } from '@rbee/daemon-kit';
 import {
   RbeeError,
+  resumeSchema,
   type TaskDetail,
   type TaskRequest,
   type TaskState,
@@ -19,6 +20,8 @@ import { shuttingDown } from './shutting-down.js';
 import { Task } from './task.js';
 import { TaskLog } from './task-log.js';
 import type { TaskRunner } from './task-runner.js';
+
+const promptIdsSchema = resumeSchema.shape.prompt_ids;
 
 /** How often it is looked for ended tasks that need not be kept any longer. */
 const CLEANING_MS = 60_000;
@@ -159,6 +162,7 @@ export class Tasks {
   /** Lets the tasks run that were taken over. */
   begin(): void {
     const { clock, timeouts, nodes } = this.#options;
+    if (this.#recovered.length === 0) return;
     const met = nodes.look(nodes.all());
     for (const owned of this.#recovered.splice(0)) {
       const { task, log } = owned;
@@ -223,7 +227,12 @@ export class Tasks {
   #noteUnread(owned: OwnedTask): void {
     const { task, log } = owned;
     if (log.ended || (task.kept && owned.accepted)) return;
-    task.cancel(new RbeeError('CANCELLED', 'the client closed the connection', { correlationId: task.correlationId }));
+    task.cancel(
+      new RbeeError('CANCELLED', 'the client closed the connection', {
+        details: { reason: 'client_gone' },
+        correlationId: task.correlationId,
+      }),
+    );
   }
 
   /** Whoever asks for it from now on finds it in the journal. */
@@ -256,7 +265,8 @@ export class Tasks {
   #takeOver(row: TaskRow, events: readonly JournalEvent[]): OwnedTask | undefined {
     const { clock, log, journal } = this.#options;
     const { job_id: id, ticket, correlation_id: correlationId, client } = row;
-    const request = taskRequestSchema.safeParse(JSON.parse(row.request ?? 'null')).data;
+    const request = taskRequestSchema.safeParse(parseJson(row.request)).data;
+    const promptIds = row.prompt_ids === null ? undefined : promptIdsSchema.safeParse(parseJson(row.prompt_ids)).data;
     if (!request) {
       log.warn({ job_id: id }, 'a task of an earlier queen cannot be read, and is given up');
       journal.drop(ticket);
@@ -269,7 +279,7 @@ export class Tasks {
       run: row.run + 1,
     });
     const { delivered } = task;
-    if (row.prompt_ids !== null) delivered.promptIds = JSON.parse(row.prompt_ids) as number[];
+    delivered.promptIds = promptIds;
     delivered.modelDigest = row.model_digest ?? undefined;
     for (const { kind, data } of events) if (kind === 'token') delivered.note(data);
     if (row.node !== null && row.worker_id !== null) task.assigned = { node: row.node, workerId: row.worker_id };
@@ -298,6 +308,16 @@ export class Tasks {
   }
 }
 
+/** What is no JSON is nothing that can be gone on with. */
+function parseJson(text: string | null): unknown {
+  try {
+    return JSON.parse(text ?? 'null');
+  } catch {
+    // Refused by whoever reads it.
+    return undefined;
+  }
+}
+
 /** What a task failed with; the platform's own AbortError says only that it was aborted, its signal knows why. */
 function toTaskError(caught: unknown, signal: AbortSignal): RbeeError {
   const aborted = signal.aborted && (caught as Error | undefined)?.name === 'AbortError';
@@ -319,5 +339,7 @@ function toUnknownError(id: string): RbeeError {
 }
 
 function toAbandonedError(): RbeeError {
-  return new RbeeError('CANCELLED', 'the queen was started anew, and the client of the task did not come back');
+  return new RbeeError('CANCELLED', 'the queen was started anew, and the client of the task did not come back', {
+    details: { reason: 'client_gone' },
+  });
 }

@@ -59,6 +59,10 @@ export class ScriptedHive {
   load: (send: (event: WorkerStartEvent) => void) => Promise<void> = async () => undefined;
   /** Error that answers a spawn, if any. */
   spawnError: RbeeError | undefined;
+  /** The deadline header of each call, by the route's name; `undefined` where there was none. */
+  readonly deadlines = new Map<string, unknown[]>();
+  /** Names of the routes that take a request and never answer it. */
+  readonly holds = new Set<string>();
   /** What its snapshots warn of. */
   warnings: string[] = [];
   #listening: Listening | undefined;
@@ -76,7 +80,7 @@ export class ScriptedHive {
   }
 
   async start(port = 0): Promise<this> {
-    const app = serve(hiveRoutes, this.#handlers(), {
+    const app = serve(hiveRoutes, this.#noting(this.#handlers()), {
       clock: systemClock,
       log: silentLogger,
       onCall: (name) => {
@@ -165,6 +169,18 @@ export class ScriptedHive {
       pinned,
       model_digest: worker.digest,
     };
+  }
+
+  #noting(handlers: Handlers<typeof hiveRoutes>): Handlers<typeof hiveRoutes> {
+    const noting = Object.entries(handlers).map(([name, handle]) => [
+      name,
+      async (call: Call, stream: never) => {
+        this.deadlines.set(name, [...(this.deadlines.get(name) ?? []), call.headers['x-request-deadline']]);
+        if (this.holds.has(name)) await orAborted(new Promise(() => undefined), call.signal);
+        return (handle as (call: Call, stream: never) => Promise<unknown>)(call, stream);
+      },
+    ]);
+    return Object.fromEntries(noting) as Handlers<typeof hiveRoutes>;
   }
 
   #handlers(): Handlers<typeof hiveRoutes> {

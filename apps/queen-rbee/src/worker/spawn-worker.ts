@@ -4,7 +4,7 @@ import type { LiveNode } from '../node/live-node.js';
 import type { Nodes } from '../node/nodes.js';
 import { type Placement, placeTask } from '../placement/place-task.js';
 import type { Wanted, WorkerUsage } from '../placement/snapshot.js';
-import { isNodeTrouble } from '../task/task-runner.js';
+import { isNodeTrouble } from '../task/failures.js';
 import type { Waiting, WorkerStarts } from './worker-starts.js';
 
 /** How often a node is looked for; each time a hive was started, or a node has turned out not to do. */

@@ -27,6 +27,7 @@ import { placeTask } from '../placement/place-task.js';
 import type { Wanted } from '../placement/snapshot.js';
 import type { Listener } from './crowd.js';
 import { underDeadline } from './under-deadline.js';
+import { hasRoomLater, untilRoomMayBe } from './until-room-may-be.js';
 
 /** With less than 8 GB of memory or 50 GB of disk few models fit. */
 const COMFORTABLE_RAM_MB = 8 * 1024;
@@ -49,6 +50,8 @@ export interface WorkerStarterOptions {
   readonly log: Logger;
   readonly timeouts: Timeouts;
   readonly supply: ModelSupply;
+  /** Whether a start waits for room on a full node, rather than that it fails and is tried on another one. */
+  readonly mayWaitForRoom: (node: LiveNode, wanted: Wanted) => boolean;
   /** Aborted when the queen shuts down. */
   readonly signal: AbortSignal;
 }
@@ -61,22 +64,26 @@ export class WorkerStarter {
     this.#options = options;
   }
 
-  /** Preflight of the hive, the model's way to it, spawn, loading, confirmation. Resolves with the worker's id; throws the coded error of whoever refused. */
+  /**
+   * Preflight of the hive, the model's way to it, spawn, loading, confirmation. Where there is no room beside workers that are in use, it
+   * waits for one to come to rest, for `slot_wait` at most. Resolves with the worker's id; throws the coded error of whoever refused.
+   */
   async start(node: LiveNode, wanted: Wanted, context: StartContext, ahead?: Ahead): Promise<string> {
-    const findPresent = ahead ? () => undefined : findPresentWorker;
+    const { clock, timeouts } = this.#options;
+    let giveUpAt: number | undefined;
     try {
       const backends = await this.#preflight(node, context);
-      let present = findPresent(node, wanted);
-      // A hive refuses a backend or device that it does not have before anything is fetched, and says it best itself.
-      if (!present && hasDevice(backends, wanted)) {
-        const { source } = await this.#provideModel(node, wanted, context);
-        // The catalog may tell only now that a worker runs the same model under another name.
-        if (source !== 'catalog') present = findPresent(node, wanted);
+      for (;;) {
+        try {
+          return await this.#tryToStart(node, wanted, backends, context, ahead);
+        } catch (error) {
+          const mayWait = hasRoomLater(error) && this.#options.mayWaitForRoom(node, wanted);
+          if (giveUpAt === undefined && mayWait) sayThatItWaits(node, context, error as RbeeError);
+          giveUpAt ??= clock.monotonic() + timeouts.slot_wait;
+          if (!mayWait || clock.monotonic() >= giveUpAt) throw error;
+          await this.#untilRoomMayBe(node, context);
+        }
       }
-      if (present) context.onWorker(present.worker);
-      if (present?.action === 'follow') await this.follow(node, present.worker, context);
-      if (present) return present.worker;
-      return await this.#spawn(node, wanted, context, ahead);
     } catch (error) {
       const { error_code, message } = { error_code: toRbeeError(error).code, message: (error as Error).message };
       this.#options.log.warn(
@@ -85,6 +92,32 @@ export class WorkerStarter {
       );
       throw error;
     }
+  }
+
+  async #tryToStart(
+    node: LiveNode,
+    wanted: Wanted,
+    backends: readonly BackendStatus[],
+    context: StartContext,
+    ahead: Ahead | undefined,
+  ): Promise<string> {
+    const findPresent = ahead ? () => undefined : findPresentWorker;
+    let present = findPresent(node, wanted);
+    // A hive refuses a backend or device that it does not have before anything is fetched, and says it best itself.
+    if (!present && hasDevice(backends, wanted)) {
+      const { source } = await this.#provideModel(node, wanted, context);
+      // The catalog may tell only now that a worker runs the same model under another name.
+      if (source !== 'catalog') present = findPresent(node, wanted);
+    }
+    if (present) context.onWorker(present.worker);
+    if (present?.action === 'follow') await this.follow(node, present.worker, context);
+    if (present) return present.worker;
+    return await this.#spawn(node, wanted, context, ahead);
+  }
+
+  async #untilRoomMayBe(node: LiveNode, context: StartContext): Promise<void> {
+    const { clock, signal } = this.#options;
+    await context.whileWanted((unwanted) => untilRoomMayBe(node, clock, AbortSignal.any([unwanted, signal])));
   }
 
   /** Follows a worker that is loading until it takes jobs. Throws what its start failed with, or LOADING_TIMEOUT. */
@@ -248,6 +281,15 @@ export class WorkerStarter {
       await sleep(clock, timeouts.ready_poll, signal);
     }
   }
+}
+
+function sayThatItWaits(node: LiveNode, { listener }: StartContext, { message }: RbeeError): void {
+  listener.narrate({
+    actor: 'queen-rbee',
+    action: 'room_wait',
+    target: node.name,
+    human: `waiting for room on ${node.name}: ${message}`,
+  });
 }
 
 function hasDevice(backends: readonly BackendStatus[], { backend, device }: Wanted): boolean {

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { callJson, identify, isRunning } from '@rbee/daemon-kit';
@@ -7,8 +7,13 @@ import { hiveRoutes, type SpawnAnswer } from '@rbee/protocol';
 import { TestHive, type TestHiveOptions } from '../../test/test-hive.js';
 
 let hive: TestHive;
-const start = async ({ config, ...options }: TestHiveOptions = {}, machine?: object) => {
-  hive = await TestHive.start({ ...options, config: { ...config, probeFile: machine && writeMachine(machine) } });
+const start = async ({ config, timeouts, ...options }: TestHiveOptions = {}, machine?: object) => {
+  hive = await TestHive.start({
+    ...options,
+    config: { ...config, probeFile: machine && writeMachine(machine) },
+    // Soon after its start a worker may be ended.
+    timeouts: { ready_poll: 1, ...timeouts },
+  });
 };
 afterEach(() => hive.stop());
 
@@ -79,11 +84,24 @@ describe('room among the workers of a hive', () => {
     await expect(hive.spawn()).rejects.toMatchObject({
       code: 'WORKER_SPAWN_FAILED',
       message: `this node runs 1 worker, which is its limit; ${busy.worker_id} (builtin:honeycomb) is in use`,
-      details: { limit: 1, workers: [{ worker_id: busy.worker_id, reason: 'is in use' }] },
+      details: { limit: 1, room_later: true, workers: [{ worker_id: busy.worker_id, reason: 'is in use' }] },
     });
     await setJobs(busy, 0);
     await hive.ready();
     expect(await ids()).not.toContain(busy.worker_id);
+  });
+
+  it('is not made of one whose first job may still come, until that has ended', async () => {
+    await start({ config: { maxWorkers: 1 }, timeouts: { ready_poll: 60_000 } });
+    const fresh = await hive.ready();
+    await expect(hive.spawn()).rejects.toMatchObject({
+      code: 'WORKER_SPAWN_FAILED',
+      details: { room_later: true, workers: [{ worker_id: fresh.worker_id, reason: 'has just been started' }] },
+    });
+    await setJobs(fresh, 1);
+    await setJobs(fresh, 0);
+    await hive.ready();
+    expect(await ids()).not.toContain(fresh.worker_id);
   });
 
   it('is not made of one that has got a job of which the hive knows nothing yet', async () => {
@@ -105,6 +123,26 @@ describe('room among the workers of a hive', () => {
       details: { workers: [{ worker_id: mute.worker_id }] },
     });
     expect(await ids()).toEqual([mute.worker_id]);
+  });
+
+  it('is kept to when many are asked for at once, and every process is one of the list', async () => {
+    await start({ config: { maxWorkers: 2 } });
+    const most: number[] = [];
+    const rounds = [6, 3, 4].map((count) => Array.from({ length: count }, () => hive.spawn()));
+    for (const round of rounds) {
+      const spawned = await Promise.allSettled(round);
+      most.push((await hive.workers()).length);
+      const refused = spawned.flatMap((one) => (one.status === 'rejected' ? [one.reason.code] : []));
+      expect(new Set(refused)).toEqual(new Set(refused.length > 0 ? ['WORKER_SPAWN_FAILED'] : []));
+    }
+    await hive.until((workers) => workers.every(({ state }) => state === 'idle'));
+    expect(Math.max(...most)).toBe(2);
+    const pids = (await hive.workers()).map(({ pid }) => pid);
+    expect(
+      childrenOf(process.pid)
+        .filter(({ command }) => command.includes(hive.home))
+        .map(({ pid }) => pid),
+    ).toEqual(pids);
   });
 
   it('comes by itself when a worker is ending already', async () => {
@@ -158,7 +196,7 @@ describe('room in memory', () => {
     await expect(hive.spawn({ model: model('huge', 4000) })).rejects.toMatchObject({
       code: 'INSUFFICIENT_RAM',
       message: expect.stringMatching(/need 4800 MB, \d+ MB are free; .+ is idle, but ending it would not be enough/),
-      details: { required: 4800, workers: [{ memory_mb: expect.any(Number) }, {}] },
+      details: { required: 4800, room_later: false, workers: [{ memory_mb: expect.any(Number) }, {}] },
     });
     expect((await ids()).sort()).toEqual([one.worker_id, two.worker_id].sort());
   });
@@ -171,7 +209,7 @@ describe('room in memory', () => {
       code: 'INSUFFICIENT_RAM',
       message: expect.stringContaining('is pinned'),
       suggestion: expect.stringContaining(`rbee-keeper workers pin --id ${kept.worker_id} --off`),
-      details: { workers: [{ worker_id: kept.worker_id, pinned: true, reason: 'is pinned' }] },
+      details: { room_later: false, workers: [{ worker_id: kept.worker_id, pinned: true, reason: 'is pinned' }] },
     });
     await expect(pin(kept, false)).resolves.toMatchObject({ id: kept.worker_id, pinned: false });
     const after = await hive.ready(next);
@@ -216,6 +254,21 @@ describe('room in memory', () => {
     expect(await ids()).toHaveLength(2);
   });
 });
+
+/** Processes that this one has started and that still run. */
+function childrenOf(parent: number): { pid: number; command: string }[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids.flatMap((pid) => {
+    try {
+      const [, ppid] = /\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+      return Number(ppid) === parent ? [{ pid: Number(pid), command }] : [];
+    } catch {
+      // It has ended meanwhile.
+      return [];
+    }
+  });
+}
 
 function memoryOf(megabytes: number): object {
   const total_bytes = megabytes * 2 ** 20;

@@ -106,7 +106,8 @@ export class MakeRoom {
       details: { running: others.length, limit },
       suggestion: 'stop a worker (rbee-keeper workers shutdown --id ID), or raise limits.max_workers of the node',
     });
-    return namingWorkers(error, others);
+    const staying = others.filter((worker) => !worker.movable);
+    return namingWorkers(error, others, staying.length < limit);
   }
 }
 

@@ -1,6 +1,9 @@
 import { type Clock, endProcess, isRunning, type Logger } from '@rbee/daemon-kit';
 import type { RunFiles } from './run-files.js';
 
+/** By then the start of a worker, of whichever hive, is over. */
+const STRAY_MS = 60_000;
+
 /**
  * Ends the workers that a killed hive left behind: SIGTERM, then SIGKILL after `graceMs`, all at the same time. A pid
  * that now belongs to another process, and a worker whose own hive still runs, are left alone. Returns how many ended.
@@ -20,5 +23,6 @@ export async function reapLeftovers(files: RunFiles, clock: Clock, graceMs: numb
       return wasRunning;
     }),
   );
+  files.removeStrays(clock.now() - STRAY_MS);
   return ended.filter(Boolean).length;
 }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeStateFolder, type ProcessIdentity, readSecretFile, type Secret, writeSecretFile } from '@rbee/daemon-kit';
 import { type Backend, backendSchema, RbeeError } from '@rbee/protocol';
@@ -85,6 +85,18 @@ export class RunFiles {
         if (record === undefined) rmSync(join(this.folder, file), { force: true });
         return record ?? [];
       });
+  }
+
+  /** Removes what hives left that were killed in the moment in which they started a worker: key files without a record. */
+  removeStrays(olderThan: number): void {
+    if (!existsSync(this.folder)) return;
+    for (const name of readdirSync(this.folder)) {
+      const path = join(this.folder, name);
+      const stray = name.endsWith('.new') || (name.endsWith('.key') && !existsSync(path.replace(/key$/, 'json')));
+      // Another hive may be starting a worker just now.
+      const { mtimeMs = olderThan } = statSync(path, { throwIfNoEntry: false }) ?? {};
+      if (stray && mtimeMs < olderThan) rmSync(path, { force: true });
+    }
   }
 
   /** Someone may have removed the folder while the hive runs. */

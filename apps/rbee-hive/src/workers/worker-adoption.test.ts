@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { identify, isRunning, type ProcessIdentity, systemClock, waitUntilGone } from '@rbee/daemon-kit';
@@ -129,6 +130,32 @@ describe('the workers of a killed hive', () => {
     expect(isRunning(worker)).toBe(true);
     expect(existsSync(recordFile(left))).toBe(false);
     process.kill(worker.pid, 'SIGKILL');
+  });
+
+  it('belong to one of two hives that start at the same time', async () => {
+    const left = await killedHive();
+    const hives = await Promise.all([TestHive.start({ home: left.home }), TestHive.start({ home: left.home })]);
+    const lists = await Promise.all(hives.map((one) => one.workers()));
+    expect(lists.map(({ length }) => length).sort()).toEqual([0, 1]);
+    const owner = hives.find((_one, index) => lists[index]?.length === 1);
+    for (const one of hives) if (one !== owner) await one.stop(true);
+    expect(await owner?.workers()).toMatchObject([{ id: left.workers[0]?.worker_id, state: 'idle' }]);
+    await owner?.stop();
+  });
+
+  it('are left alone by a hive that does not get its port', async () => {
+    const left = await killedHive();
+    const squatter = createServer();
+    await new Promise<void>((resolve) => squatter.listen(0, '127.0.0.1', resolve));
+    const { port } = squatter.address() as AddressInfo;
+    const before = readRecord(left);
+    await expect(TestHive.start({ home: left.home, config: { port } })).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+    });
+    expect(readRecord(left)).toEqual(before);
+    await new Promise((resolve) => squatter.close(resolve));
+    const taken = await next(left);
+    expect(await taken.workers()).toHaveLength(1);
   });
 
   it('are left alone while their own hive runs', async () => {

@@ -12,7 +12,8 @@ import type { MemoryKills } from './memory-kills.js';
 import { PortQuarantine } from './port-quarantine.js';
 import type { WorkerLoss } from './restart-policy.js';
 import type { RunFiles } from './run-files.js';
-import { Worker, type WorkerContext } from './worker.js';
+import { Worker } from './worker.js';
+import type { WorkerContext } from './worker-context.js';
 
 const MAX_FAILED_KEPT = 100;
 

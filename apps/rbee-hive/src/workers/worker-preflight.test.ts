@@ -66,7 +66,7 @@ describe('WorkerPreflight', () => {
     const preflight = createPreflight();
     const identity = { pinned: false, owned: true, modelRef: 'builtin:honeycomb' };
     const toView = () => ({ worker_id: 'worker-1' });
-    const starting = { id: 'worker-1', identity, starting: true, toView } as unknown as Worker;
+    const starting = { movable: true, id: 'worker-1', identity, starting: true, toView } as unknown as Worker;
     const check = () => preflight.checkBeforeItComes(MODEL_REF, 5000 * MIB, planned);
     await check();
     present.push(starting);

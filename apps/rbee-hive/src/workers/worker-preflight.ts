@@ -51,11 +51,7 @@ export class WorkerPreflight {
     const snapshot = await this.probe.snapshot();
     const mayGo = this.pool.present.filter((worker) => worker.evictable || worker.leaving);
     if (this.findLack(request, snapshot, holdersOf(mayGo)) === undefined) return;
-    try {
-      checkWorkerFits(request, snapshot, this.promised);
-    } catch (error) {
-      throw namingHolders(error, this.pool.present);
-    }
+    this.checkNow(request, snapshot, undefined);
   }
 
   /**
@@ -63,11 +59,7 @@ export class WorkerPreflight {
    * the workers that have it.
    */
   async check(request: PreflightRequest, tell: TellCheck): Promise<PreflightPass> {
-    try {
-      return checkWorkerFits(request, await this.probe.freshSnapshot(), this.promised, tell);
-    } catch (error) {
-      throw namingHolders(error, this.pool.present);
-    }
+    return this.checkNow(request, await this.probe.freshSnapshot(), tell);
   }
 
   /** What memory lacks once these workers have gone; `undefined` when it will do. Throws what has nothing to do with memory. */
@@ -91,8 +83,30 @@ export class WorkerPreflight {
     this.reservations.set(worker, reservation);
   }
 
+  private checkNow(request: PreflightRequest, snapshot: ProbeSnapshot, tell: TellCheck | undefined): PreflightPass {
+    try {
+      return checkWorkerFits(request, snapshot, this.promised, tell);
+    } catch (error) {
+      if (!isLackOfMemory(error)) throw error;
+      const workers = this.pool.present;
+      const movable = holdersOf(workers.filter((worker) => worker.movable));
+      // Those that are starting will have taken what they were promised, and can be ended then.
+      const roomLater = fits(request, withoutHolders(snapshot, movable), this.promisedForGood);
+      throw namingWorkers(error, workers, roomLater);
+    }
+  }
+
   private get promised(): Reservation[] {
-    const starting = this.pool.present.filter((worker) => worker.starting);
+    return this.promisedTo(() => true);
+  }
+
+  /** Promised to workers that will stay. */
+  private get promisedForGood(): Reservation[] {
+    return this.promisedTo((worker) => !worker.movable);
+  }
+
+  private promisedTo(which: (worker: Worker) => boolean): Reservation[] {
+    const starting = this.pool.present.filter((worker) => worker.starting && which(worker));
     return starting.flatMap((worker) => this.reservations.get(worker) ?? []);
   }
 
@@ -115,6 +129,12 @@ function isLackOfMemory(error: unknown): error is RbeeError {
   return isRbeeError(error) && (error.code === 'INSUFFICIENT_RAM' || error.code === 'VRAM_EXHAUSTED');
 }
 
-function namingHolders(error: unknown, workers: readonly Worker[]): unknown {
-  return isLackOfMemory(error) ? namingWorkers(error, workers) : error;
+function fits(request: PreflightRequest, snapshot: ProbeSnapshot, promised: readonly Reservation[]): boolean {
+  try {
+    checkWorkerFits(request, snapshot, promised);
+    return true;
+  } catch (error) {
+    if (isLackOfMemory(error)) return false;
+    throw error;
+  }
 }

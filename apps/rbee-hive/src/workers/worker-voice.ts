@@ -1,6 +1,6 @@
 import { createNarrator, type Exit, type Spoken } from '@rbee/daemon-kit';
 import type { Narration } from '@rbee/protocol';
-import type { WorkerContext } from './worker.js';
+import type { WorkerContext } from './worker-context.js';
 import { describeExit } from './worker-failures.js';
 import type { WorkerIdentity } from './worker-status.js';
 

@@ -1,17 +1,6 @@
-import {
-  type Clock,
-  type Exit,
-  formatDuration,
-  identify,
-  isRunning,
-  type Logger,
-  type ProcessIdentity,
-  type Secret,
-  type Timeouts,
-} from '@rbee/daemon-kit';
+import { type Exit, formatDuration, identify, isRunning, type ProcessIdentity, type Secret } from '@rbee/daemon-kit';
 import {
   type Heartbeat,
-  type HiveEvent,
   type MemoryFigures,
   type Model,
   RbeeError,
@@ -21,36 +10,20 @@ import {
   type Worker as WorkerView,
 } from '@rbee/protocol';
 import type { Footprint, MemoryHolder } from '../preflight/footprint.js';
-import { CanaryCheck, type EngineFault } from './canary-check.js';
-import { HealthCheck } from './health-check.js';
+import type { EngineFault } from './canary-check.js';
 import { IdleTimer } from './idle-timer.js';
 import type { WorkerSpec } from './launch-plan.js';
-import type { MemoryKills } from './memory-kills.js';
 import { ProcessEnding, type StopLimits } from './process-ending.js';
 import type { WorkerLoss } from './restart-policy.js';
 import { WorkerClient } from './worker-client.js';
+import type { WorkerContext } from './worker-context.js';
 import * as failure from './worker-failures.js';
 import { readNarration } from './worker-output.js';
 import type { WorkerProcess } from './worker-process.js';
 import { WorkerStart } from './worker-start.js';
 import { type WorkerIdentity, WorkerStatus } from './worker-status.js';
+import { WorkerVitals } from './worker-vitals.js';
 import { createWorkerVoice, sayEnded, type WorkerVoice } from './worker-voice.js';
-
-export interface WorkerContext {
-  clock: Clock;
-  log: Logger;
-  timeouts: Timeouts;
-  publish: (event: HiveEvent) => void;
-  /** A loaded model was measured. */
-  onMemory: (worker: Worker, figures: MemoryFigures) => void;
-  /** The worker has left: `failed` keeps it for inspection, `gone` follows when its process has ended. */
-  onLeft: (worker: Worker, how: 'failed' | 'gone') => void;
-  /** A process has ended by itself. */
-  onCrash: (crash: failure.WorkerCrash) => void;
-  /** What another hive would have to know about it has changed. */
-  onChanged: (worker: Worker) => void;
-  memoryKills: MemoryKills;
-}
 
 /**
  * One worker and, when the hive started it, its process. Nobody else changes its state.
@@ -81,8 +54,7 @@ export class Worker {
   private readonly status: WorkerStatus;
   private connection: WorkerClient | undefined;
   private readonly idle: IdleTimer;
-  private readonly health: HealthCheck;
-  private readonly canary: CanaryCheck;
+  private readonly vitals: WorkerVitals;
   private readonly ending: ProcessEnding;
   private readonly createdAt: number;
   private process: WorkerProcess | undefined;
@@ -108,11 +80,15 @@ export class Worker {
     this.status = new WorkerStatus(identity, this.createdAt);
     if (!this.provisioning) this.connection = this.createClient();
     this.ending = new ProcessEnding(clock, (reason) => this.recordForceKill(reason));
-    const { health_call } = timeouts;
-    this.health = new HealthCheck(clock, log.with({ worker_id: workerId }), health_call, () =>
-      this.client.checkHealth(),
-    );
-    this.canary = new CanaryCheck(clock, timeouts, () => this.client, this.left.signal);
+    this.vitals = new WorkerVitals({
+      ...{ clock, timeouts, log: log.with({ worker_id: workerId }), client: () => this.client, gone: this.left.signal },
+      onFailures: (inARow) => {
+        this.status.failedHealthChecks = inARow;
+        this.changed();
+      },
+      onUnhealthy: (reason) => this.endUnhealthy(reason),
+      onFault: (fault) => this.endStanding(fault),
+    });
     this.idle = new IdleTimer(clock, timeouts.idle_worker, () => this.background(this.endIfIdle()));
     this.say = createWorkerVoice(identity, context, correlationId, (event) => this.start.hear(event));
   }
@@ -170,11 +146,21 @@ export class Worker {
     return this.status.serving;
   }
 
-  /** Whether it may be ended for the sake of another: nothing runs on it, and nobody wants it to stay. */
+  /** Whether it may be ended for the sake of another: nothing runs on it, nobody wants it to stay, and its first job has had time to come. */
   get evictable(): boolean {
-    const { state, shown, slotsAvailable, slotsTotal } = this.status;
-    const { owned, pinned } = this.identity;
-    return owned && !pinned && state === 'idle' && shown === 'idle' && slotsAvailable === slotsTotal;
+    return this.movable && this.resting && this.status.shown === 'idle' && !this.justStarted;
+  }
+
+  /** Whether it makes room for others as soon as nothing runs on it. */
+  get movable(): boolean {
+    return this.identity.owned && !this.pinned;
+  }
+
+  /** Whether it became ready only now: whoever had it started looks for that every `ready_poll` at least, and comes with a job. */
+  get justStarted(): boolean {
+    const { clock, timeouts } = this.context;
+    if (!this.resting || this.status.lastJobEndedAt !== undefined || this.readySince === undefined) return false;
+    return clock.now() - this.readySince < 2 * timeouts.ready_poll;
   }
 
   /** Whether it is on its way out, and what it holds comes free by itself. */
@@ -227,7 +213,7 @@ export class Worker {
     this.status.identity = { ...this.identity, pinned };
     this.say(pinned ? 'pin' : 'unpin', `${this.id} ${pinned ? 'stays loaded' : 'may end when it is idle'}`);
     if (pinned) this.idle.stop();
-    else if (this.evictable) this.idle.start();
+    else if (this.resting) this.idle.start();
     this.context.onChanged(this);
     this.changed();
   }
@@ -323,7 +309,7 @@ export class Worker {
     if (state === 'failed' || state === 'draining' || state === 'starting' || state === 'provisioning') return;
     if (beat.last_job_ended_at !== undefined) this.noteJobEnd(beat.last_job_ended_at);
     this.status.jobsActive = beat.jobs_active;
-    if (beat.health_status === 'healthy') this.noteAlive();
+    if (beat.health_status === 'healthy') this.vitals.noteAlive();
     if (beat.state === 'draining') this.onDraining();
     else if (beat.state === 'idle' || beat.state === 'busy') {
       this.takeSlots(beat.slots_available ?? this.status.slotsAvailable);
@@ -337,20 +323,14 @@ export class Worker {
       this.leave('its process has gone');
       return;
     }
-    const outcome = await this.health.run();
-    if (outcome === 'skipped' || !this.checkable) return;
-    this.showHealth();
-    if (this.health.exhausted) this.endUnhealthy(`${this.health.failuresInARow} health checks failed in a row`);
-    if (outcome !== 'passed') return;
+    if (!(await this.vitals.checkHealth()) || !this.checkable) return;
     this.status.lastActivity = this.context.clock.now();
     if (this.takenOver) this.takeReady(await this.client.ready());
-    const { latest } = this.health;
-    if (latest !== undefined && this.identity.owned) await this.endStanding(() => this.canary.examine(latest));
   }
 
   /** Looks whether the engine still works, which a healthy server does not tell; one that does not ends the worker. */
   async checkEngine(): Promise<void> {
-    if (this.identity.owned && this.status.serving) await this.endStanding(() => this.canary.run());
+    if (this.identity.owned && this.status.serving) await this.vitals.checkEngine();
   }
 
   /** Ends the worker; a second call waits for the first. Throws FORBIDDEN for a worker that is not owned. */
@@ -378,6 +358,11 @@ export class Worker {
     this.changed();
     this.background(process.follow(this.context.clock, (line) => this.onOutput(line)));
     this.background(process.ended.then((exit) => this.onExit(exit)));
+  }
+
+  private get resting(): boolean {
+    const { state, slotsAvailable, slotsTotal } = this.status;
+    return state === 'idle' && slotsAvailable === slotsTotal;
   }
 
   private get client(): WorkerClient {
@@ -521,6 +506,7 @@ export class Worker {
   }
 
   private endUnhealthy(reason: string): void {
+    if (!this.checkable) return;
     if (!this.identity.owned) {
       this.leave(reason);
       return;
@@ -536,10 +522,8 @@ export class Worker {
     this.kill(reason);
   }
 
-  private async endStanding(look: () => Promise<EngineFault | undefined>): Promise<void> {
-    const fault = await look();
-    if (fault === undefined || !this.status.serving) return;
-    const { why, moves } = fault;
+  private endStanding({ why, moves }: EngineFault): void {
+    if (!this.identity.owned || !this.status.serving) return;
     const facts = { level: 'warn', error_kind: 'worker_hangs' } as const;
     this.say('canary', `${this.id} does not generate: ${why}`, facts);
     this.loss = 'canary';
@@ -610,19 +594,6 @@ export class Worker {
     if (this.process !== undefined) this.background(this.process.letGo());
     this.ending.confirm();
     this.context.onLeft(this, 'gone');
-  }
-
-  /** What it says of itself is worth as much as a good health check. */
-  private noteAlive(): void {
-    this.health.clear();
-    this.showHealth();
-  }
-
-  private showHealth(): void {
-    const { failuresInARow } = this.health;
-    if (failuresInARow === this.status.failedHealthChecks) return;
-    this.status.failedHealthChecks = failuresInARow;
-    this.changed();
   }
 
   /** The one place where the state changes. */

@@ -1,6 +1,7 @@
 import type { CommandContext } from '../command-context.js';
 import { answerToJson } from '../inference/answer-json.js';
-import { type Answer, generate, newJobId, type Outcome } from '../inference/generate.js';
+import { type Answer, generate, type Outcome } from '../inference/generate.js';
+import { newJobId } from '../inference/job-id.js';
 import { toModelRef } from '../inference/model-argument.js';
 import { renderSummary } from '../inference/summary.js';
 import type { TaskOptions } from '../inference/task-options.js';

@@ -35,7 +35,8 @@ export class AnswerWriter {
 
   /** Ends the answer's last line. */
   end(): void {
-    if (this.#prints) this.#output.text('\n');
+    if (this.#prints && this.#printed) this.#output.endText();
+    else if (this.#prints) this.#output.text('\n');
     this.#heldBack = '';
     this.#printed = false;
   }

@@ -23,11 +23,6 @@ export type Outcome =
   | { readonly answer: Answer }
   | { readonly answer: undefined; readonly error: unknown; readonly text: string };
 
-/** A fresh id for a task, so that the keeper can cancel it before the queen has answered. */
-export function newJobId(): string {
-  return `job-${randomUUID()}`;
-}
-
 /**
  * Runs one task and prints its text as it comes. The error of a task that fails after tokens had come tells how many, and
  * names the file in which the text was kept. Ends with the signal's reason when that is aborted, or with that of the
@@ -55,13 +50,16 @@ export async function generate(
         correlationId,
         signal: stopped,
         settings,
-        onEvent: (event) => view.show(event),
+        onEvent: (event) => {
+          if (event.type === 'accepted' && request.on_disconnect === 'keep') tellHowToReturn(output, event.job_id);
+          return view.show(event);
+        },
         onAbsence: () => view.tellAbsence(),
       },
     );
     writer.end();
     const { node, model, workerId } = view;
-    return { answer: { text: writer.text, end, jobId, correlationId, node, model, workerId } };
+    return { answer: { text: writer.text, end, jobId: view.jobId ?? jobId, correlationId, node, model, workerId } };
   } catch (failure) {
     writer.cutShort();
     const { text } = writer;
@@ -70,6 +68,10 @@ export async function generate(
       : keepPartial(failure, text, view.tokens, { env, request });
     return { answer: undefined, error, text };
   }
+}
+
+function tellHowToReturn(output: CommandContext['output'], jobId: string): void {
+  output.say('queen-rbee', `the task is kept: rbee-keeper tasks show --id ${jobId} --follow`);
 }
 
 /** A cancellation while a model comes says that nothing of it is lost. */
@@ -96,7 +98,9 @@ function keepPartial(
   } catch (cause) {
     partial.not_saved = (cause as NodeJS.ErrnoException).code ?? 'unknown cause';
   }
-  return new RbeeError(error.code, `${error.message} after ${progress}`, {
+  // Who has lost a worker counts too, but does not know how many there might have been.
+  const what = error.message.replace(/ after \d+ tokens?$/, '');
+  return new RbeeError(error.code, `${what} after ${progress}`, {
     details: { ...error.details, ...partial },
     ...(error.suggestion === undefined ? {} : { suggestion: error.suggestion }),
     retryable: error.retryable,

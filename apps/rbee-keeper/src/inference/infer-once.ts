@@ -1,7 +1,8 @@
 import type { CommandContext } from '../command-context.js';
 import { QueenConnection } from '../queen/queen-connection.js';
 import { answerToJson } from './answer-json.js';
-import { generate, newJobId } from './generate.js';
+import { generate } from './generate.js';
+import { newJobId } from './job-id.js';
 import { toModelRef } from './model-argument.js';
 import { type InputSource, readInput } from './read-input.js';
 import { renderSummary } from './summary.js';

@@ -101,6 +101,18 @@ describe('what is told beside an answer', () => {
     );
   });
 
+  it('ends the line of an answer once, also when the queen is lost for good', async () => {
+    queen.kept.keep(answerOf(TEXTS), [{ after: 5 }]);
+    queen.script = async (task, stream, signal) => {
+      setTimeout(() => void queen.fall(), 1);
+      await serveKept(queen)(task, stream, signal);
+    };
+    const variables = { RBEE_T_QUEEN_HEALTHY: '1500ms', RBEE_NO_JITTER: '1' };
+    const run = await infer(['--no-color'], { terminal: 'both', variables });
+    expect(run.stdout).toBe('Once upon\n');
+    expect(run.screen).toMatch(/does not answer; trying again\n\[queen-rbee\] Error: /);
+  });
+
   it('shows the queue in one line on a terminal, and lines elsewhere', async () => {
     queen.script = async (_task, stream) => {
       for (const position of [3, 2, 1])
@@ -164,8 +176,13 @@ describe('flags of a task', () => {
   it('says why an answer could not go on elsewhere, with its file and its tokens', async () => {
     queen.script = async (_task, stream) => {
       stream.send({ type: 'token', t: 'Once', i: 0, ids: [1, 2] });
-      throw new RbeeError('WORKER_CRASHED', 'worker-1 ended while it generated', {
-        details: { worker_id: 'worker-1', resume: 'RESUME_IMPOSSIBLE', resume_reason: 'no other node has the model' },
+      throw new RbeeError('WORKER_CRASHED', 'worker-1 ended while it generated after 2 tokens', {
+        details: {
+          worker_id: 'worker-1',
+          tokens_out: 2,
+          resume: 'RESUME_IMPOSSIBLE',
+          resume_reason: 'no other node has the model',
+        },
       });
     };
     const { code, stderr } = await infer(['--max-tokens', '20']);
@@ -174,13 +191,17 @@ describe('flags of a task', () => {
       'Error: worker-1 ended while it generated after 2 / 20 tokens; it could not go on at another worker: no other node has the model\n',
     );
     expect(stderr).toMatch(/\n {2}saved as: .*rbee-partial-/);
-    expect(stderr).not.toContain('RESUME_IMPOSSIBLE');
+    expect(stderr).not.toMatch(/RESUME_IMPOSSIBLE|tokens out/);
   });
 
   it('leaves a kept task to itself when the terminal is closed', async () => {
-    queen.script = hangAfterTwoTokens;
+    queen.script = async (task, stream, signal) => {
+      stream.send({ type: 'accepted', job_id: task.job_id ?? '', correlation_id: 'c', model: 'm' });
+      await hangAfterTwoTokens(task, stream, signal);
+    };
     const run = startKeeper(['infer', '--prompt', 'hi', '--on-disconnect', 'keep'], { queenUrl: queen.url, input: '' });
     await run.stdout.waitFor(/upon/);
+    expect(run.stderr.text).toContain(`rbee-keeper tasks show --id ${queen.tasks[0]?.job_id} --follow`);
     run.signal('SIGHUP');
     expect(await run.code).toBe(130);
     expect(queen.canceled).toEqual([]);

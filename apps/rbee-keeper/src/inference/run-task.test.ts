@@ -105,6 +105,9 @@ function settling(task: Promise<unknown>): () => boolean {
   return () => settled;
 }
 
+const toClientGone = () =>
+  new RbeeError('CANCELLED', 'the client closed the connection', { details: { reason: 'client_gone' } });
+
 const TEXTS = ['Once', ' upon', ' a', ' time', ',', ' there', ' was', '\n', 'ünï', '.'];
 
 describe('the stream of a task', () => {
@@ -260,11 +263,33 @@ describe('a queen that is gone', () => {
     expect(queen.kept.attached).toEqual([]);
   });
 
-  it('lived on and cancelled the task with the connection: that is said, with what helps', async () => {
+  it('lived on and cancelled the task with the connection: it is sent again before its first token', async () => {
+    queen.kept.keep(answerOf(TEXTS), [{ after: 2 }]);
+    queen.script = serveKept(queen);
+    queen.kept.onAttach = async () => {
+      throw toClientGone();
+    };
+    const run = start();
+    await run.task;
+    expect(run.text()).toBe(TEXTS.join(''));
+    const [first, second] = queen.tasks.map(({ job_id }) => job_id);
+    expect(first).toBe('job-1');
+    expect(second).toMatch(/^job-[0-9a-f-]{36}$/);
+  });
+
+  it('is not sent a task again and again', async () => {
+    queen.script = async () => {
+      throw toClientGone();
+    };
+    await expect(start().task).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect(queen.tasks).toHaveLength(4);
+  });
+
+  it('lived on and cancelled the task after its first token: that is said, with what helps', async () => {
     queen.kept.keep(answerOf(TEXTS), [{ after: 5 }]);
     queen.script = serveKept(queen);
     queen.kept.onAttach = async () => {
-      throw new RbeeError('CANCELLED', 'the client closed the connection');
+      throw toClientGone();
     };
     await expect(start().task).rejects.toMatchObject({
       code: 'CANCELLED',
@@ -375,6 +400,35 @@ describe('a queen that does not do what it should', () => {
     await failed;
     expect(took).toBeLessThan(100_000);
     expect(queen.kept.attached.length).toBeGreaterThan(10);
+  });
+
+  it('is given up when it ends again and again before the first token, and each time knows the task', async () => {
+    queen.script = async (_task, stream) => {
+      stream.send(answerOf([])[0] as TaskEvent, '1-1');
+      setTimeout(() => queen.cut(), 0);
+      await new Promise(() => undefined);
+    };
+    let run = 1;
+    queen.kept.onAttach = async (stream) => {
+      run++;
+      stream.send(answerOf([])[1] as TaskEvent, `${run}-1`);
+      setTimeout(() => queen.cut(), 0);
+      await new Promise(() => undefined);
+    };
+    await expect(start().task).rejects.toMatchObject({
+      code: 'WORKER_CONNECTION_LOST',
+      message: 'queen-rbee was lost 17 times without a token',
+    });
+  });
+
+  it('is given up when it ends again and again before the first token, and forgets the task', async () => {
+    queen.script = async (_task, stream) => {
+      stream.send(answerOf([])[0] as TaskEvent, '1-1');
+      setTimeout(() => queen.cut(), 0);
+      await new Promise(() => undefined);
+    };
+    await expect(start().task).rejects.toMatchObject({ code: 'WORKER_CONNECTION_LOST' });
+    expect(queen.tasks.length).toBeLessThanOrEqual(17);
   });
 
   it('is given up when it takes a task and answers nothing at all', async () => {

@@ -3,24 +3,27 @@ import {
   type EndEvent,
   fromErrorEvent,
   isRbeeError,
-  normalizeInferenceEvent,
   RbeeError,
-  type SseMessage,
   type TaskEvent,
   type TaskRequestInput,
-  taskEventSchema,
 } from '@rbee/protocol';
 import type { QueenConnection } from '../queen/queen-connection.js';
 import type { KeeperSettings } from '../settings.js';
 import { cancelTask } from './cancel-task.js';
+import { newJobId } from './job-id.js';
+import { readTaskEvent } from './read-task-event.js';
 import { type Hearing, watchSilence } from './silence-watch.js';
+import { watchStandstill } from './standstill-watch.js';
 import { TaskCursor } from './task-cursor.js';
 import { WayBack } from './way-back.js';
 
 /** What a task needs of a connection to a queen. */
 export type TaskQueen = Pick<QueenConnection, 'client' | 'look' | 'revive' | 'settled'>;
 
-/** A task to run; without `body` one that the queen has already, which is only watched: leaving it does not cancel it. */
+/**
+ * A task to run; without `body` one that the queen has already, which is only watched: leaving it does not cancel it. One that was
+ * cancelled before its first token because its client seemed to be gone is sent again under another id.
+ */
 export interface TaskToRun {
   readonly jobId: string;
   readonly body?: TaskRequestInput;
@@ -59,19 +62,22 @@ type Outcome =
 
 /** How long the queen may overrun the deadline of a task before the keeper goes without an answer. */
 const OVERRUN_MS = 5_000;
-const STANDSTILL_CHECK_MS = 15_000;
+
+/** How often a task that a queen has given up or forgotten is sent again, and how often a connection may be lost without a further token. */
+const MOST_REPEATS = 3;
+const MOST_LOSSES = 16;
 
 class TaskRun {
   readonly #queen: TaskQueen;
-  readonly #task: TaskToRun;
+  #task: TaskToRun;
   readonly #options: RunTaskOptions;
   readonly #cursor = new TaskCursor();
   readonly #wayBack: WayBack;
   readonly #stop = new AbortController();
-  readonly #progress: Hearing;
   #handling = false;
   #rewound = false;
-  #hasLostConnection = false;
+  #repeats = 0;
+  #losses = 0;
   #giving: Promise<void> | undefined;
 
   constructor(queen: TaskQueen, task: TaskToRun, options: RunTaskOptions) {
@@ -83,10 +89,8 @@ class TaskRun {
       clock,
       variables,
       limitMs: settings.queen_healthy,
-      jobId: task.jobId,
       onAbsence,
     });
-    this.#progress = { at: clock.monotonic() };
   }
 
   async run(): Promise<EndEvent> {
@@ -94,7 +98,7 @@ class TaskRun {
     signal.throwIfAborted();
     const giveUp = () => this.#giveUp(signal.reason);
     signal.addEventListener('abort', giveUp, { once: true });
-    const stopTimers = [this.#watchDeadline(), this.#watchProgress()];
+    const stopTimers = [this.#watchDeadline(), this.#watchStandstill()];
     try {
       return await this.#follow();
     } catch (error) {
@@ -114,9 +118,11 @@ class TaskRun {
     for (;;) {
       const outcome = await this.#connect();
       if (outcome.kind === 'ended') return outcome.end;
-      if (outcome.kind === 'failed') throw this.#explain(outcome.error);
-      this.#hasLostConnection = true;
-      await this.#wayBack.find(outcome.error, this.#stop.signal);
+      if (outcome.kind === 'failed' && !this.#repeat(outcome.error)) throw this.#explain(outcome.error);
+      this.#losses++;
+      // A task that ends every queen, or a queen that loses every connection, comes to an end all the same.
+      if (this.#losses > MOST_LOSSES) throw toBrokenError(`queen-rbee was lost ${this.#losses} times without a token`);
+      await this.#wayBack.find(this.#task.jobId, outcome.error, this.#stop.signal);
     }
   }
 
@@ -157,7 +163,8 @@ class TaskRun {
       return await client.taskEvents(jobId, this.#cursor.lastEventId, call);
     } catch (error) {
       if (!body || !isRbeeError(error) || error.code !== 'NOT_FOUND') throw error;
-      if (this.#cursor.tokens > 0) throw toForgottenError(error);
+      if (this.#cursor.tokens > 0 || this.#repeats >= MOST_REPEATS) throw toForgottenError(error);
+      this.#repeats++;
       this.#cursor.restart();
       return client.runTask(body, call);
     }
@@ -180,8 +187,10 @@ class TaskRun {
         await onEvent(event);
         this.#handling = false;
         this.#cursor.note(event, message.id);
-        if (event.type === 'token') this.#rewound = false;
-        this.#progress.at = clock.monotonic();
+        if (event.type === 'token') {
+          this.#rewound = false;
+          this.#losses = 0;
+        }
         if (event.type === 'end') end = event;
       }
     } catch (error) {
@@ -204,10 +213,21 @@ class TaskRun {
     return { kind: 'lost', error };
   }
 
+  /** Has a task that was cancelled with the connection sent again, as long as nothing of its answer has come. */
+  #repeat(error: RbeeError): boolean {
+    const { body } = this.#task;
+    const isOver = this.#cursor.tokens > 0 || this.#repeats >= MOST_REPEATS || this.#options.variables.RBEE_NO_RETRY;
+    if (!body || !lostItsClient(error) || isOver) return false;
+    this.#repeats++;
+    const jobId = newJobId();
+    this.#task = { jobId, body: { ...body, job_id: jobId } };
+    this.#cursor.restart();
+    return true;
+  }
+
   /** Says what the loss of the connection did, where the queen lived on and took it for the end of her client. */
   #explain(error: RbeeError): RbeeError {
-    if (error.code !== 'CANCELLED' || !this.#hasLostConnection || this.#task.body?.on_disconnect === 'keep')
-      return error;
+    if (!lostItsClient(error)) return error;
     return new RbeeError('CANCELLED', 'the connection to queen-rbee broke off, and the task was cancelled with it', {
       details: error.details,
       suggestion: 'repeat the command; with --on-disconnect keep a task goes on without its client',
@@ -243,16 +263,18 @@ class TaskRun {
   }
 
   /** No step of a task takes longer than its own limit: a queen that talks, but tells nothing new for longer, is stuck or lies. */
-  #watchProgress(): () => void {
+  #watchStandstill(): () => void {
     const { clock, settings } = this.#options;
     const limitMs = Math.max(settings.first_byte, settings.model_load, settings.slot_wait) + settings.stall;
-    return clock.every(STANDSTILL_CHECK_MS, () => {
-      const stillMs = clock.monotonic() - this.#progress.at;
-      if (this.#handling || this.#wayBack.isAway || stillMs < limitMs) return;
-      const message = `queen-rbee has told nothing new of the task for ${Math.round(stillMs / 1000)} s`;
-      this.#giveUp(toBrokenError(message));
-    });
+    const task = { count: () => this.#cursor.events, isExcused: () => this.#handling || this.#wayBack.isAway };
+    return watchStandstill(clock, limitMs, task, (ms) =>
+      this.#giveUp(toBrokenError(`queen-rbee has told nothing new of the task for ${Math.round(ms / 1000)} s`)),
+    );
   }
+}
+
+function lostItsClient({ code, details }: RbeeError): boolean {
+  return code === 'CANCELLED' && details.reason === 'client_gone';
 }
 
 /** Whether a task that is kept goes on when its user leaves: one who closes the terminal does, one who presses Ctrl+C does not. */
@@ -265,17 +287,6 @@ function staysBehind(body: TaskRequestInput, reason: unknown): boolean {
 function isLoss({ code, correlationId, details }: RbeeError): boolean {
   if (code !== 'CONNECTION_TIMEOUT' && code !== 'WORKER_CONNECTION_LOST') return false;
   return correlationId === undefined || details.reason === 'shutting_down';
-}
-
-/** An event of either the current or the older, unnamed shape; `undefined` for one that this version does not know. */
-function readTaskEvent(message: SseMessage): TaskEvent | undefined {
-  try {
-    const data: unknown = JSON.parse(message.data);
-    return taskEventSchema.safeParse(message.event === undefined ? normalizeInferenceEvent(data) : data).data;
-  } catch {
-    // A reader survives what it cannot parse.
-    return undefined;
-  }
 }
 
 function toBrokenError(message: string): RbeeError {

@@ -43,6 +43,7 @@ describe('TaskCursor', () => {
     expect(cursor.lastEventId).toBeUndefined();
     expect(cursor.judge(narration, '2-1')).toBe('seen');
     cursor.restart();
+    expect(cursor.isFresh).toBe(true);
     expect(cursor.judge(narration, '1-1')).toBe('next');
   });
 

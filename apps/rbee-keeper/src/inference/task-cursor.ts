@@ -15,6 +15,7 @@ export class TaskCursor {
   #lastId: string | undefined;
   #tokens = 0;
   #events = 0;
+  #isFresh = true;
 
   /** Id behind which the next connection goes on; `undefined`: from the beginning. */
   get lastEventId(): string | undefined {
@@ -26,9 +27,14 @@ export class TaskCursor {
     return this.#tokens;
   }
 
-  /** Whether no event at all was handled. */
+  /** Events that were handled, over all. */
+  get events(): number {
+    return this.#events;
+  }
+
+  /** Whether no event of the task was handled since it began. */
   get isFresh(): boolean {
-    return this.#events === 0;
+    return this.#isFresh;
   }
 
   /** Whether an event is the next one, was handled already, or comes where others are missing. */
@@ -46,6 +52,7 @@ export class TaskCursor {
   /** Takes note of an event that was handled. */
   note(event: TaskEvent, id: string | undefined): void {
     this.#events++;
+    this.#isFresh = false;
     if (event.type === 'token') this.#tokens = event.i + 1;
     const place = readPlace(id);
     if (!place || (this.#place && !isBehind(place, this.#place))) return;
@@ -62,6 +69,7 @@ export class TaskCursor {
   restart(): void {
     this.rewind();
     this.#place = undefined;
+    this.#isFresh = true;
   }
 }
 

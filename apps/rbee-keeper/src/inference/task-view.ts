@@ -13,6 +13,8 @@ export class TaskView {
   readonly #isBrief: boolean;
   /** Tokens that have come so far. */
   tokens = 0;
+  /** Id under which the queen has the task. */
+  jobId: string | undefined;
   node: string | undefined;
   model: string | undefined;
   workerId: string | undefined;
@@ -54,6 +56,7 @@ export class TaskView {
       case 'queued':
         return output.sayForNow('queen-rbee', renderQueued(event));
       case 'accepted':
+        this.jobId = event.job_id;
         this.node = event.node;
         this.model = event.model;
         return output.say('queen-rbee', `task ${event.job_id}, correlation id ${event.correlation_id}`, 'debug');

@@ -7,7 +7,6 @@ export interface WayBackOptions {
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** How long the queen may be away, in all, before the task goes on. */
   readonly limitMs: number;
-  readonly jobId: string;
   /** Told once for each absence that lasts. */
   readonly onAbsence: () => void;
 }
@@ -42,8 +41,8 @@ export class WayBack {
   }
 
   /** Waits until a queen answers. Throws WORKER_CONNECTION_LOST when the time is up, what makes another attempt senseless, or the signal's reason. */
-  async find(lost: RbeeError, signal: AbortSignal): Promise<void> {
-    const { clock, variables, limitMs, jobId } = this.#options;
+  async find(jobId: string, lost: RbeeError, signal: AbortSignal): Promise<void> {
+    const { clock, variables, limitMs } = this.#options;
     if (variables.RBEE_NO_RETRY) throw lost;
     this.#leave();
     let refusal: RbeeError | undefined;

@@ -69,6 +69,8 @@ export class QueenConnection {
     const previous = this.#session;
     const probe = await this.#control.probe();
     if (probe.state === 'silent') return false;
+    // One that no longer listens and has not ended yet still holds what the next one needs.
+    if (probe.state === 'absent' && previous?.isRunning) return false;
     if (probe.state === 'up' && previous && !previous.lost.aborted && previous.isWith(probe.health)) return true;
     const next =
       previous === undefined || previous.isEphemeral

@@ -1,4 +1,4 @@
-import { type ProcessIdentity, signalProcess, sleep } from '@rbee/daemon-kit/client';
+import { isRunning, type ProcessIdentity, signalProcess, sleep } from '@rbee/daemon-kit/client';
 import { RbeeError } from '@rbee/protocol';
 import { isEnding, type Lease, takeLease } from './lease.js';
 import { checkVersion, type QueenHealth } from './probe-queen.js';
@@ -75,6 +75,11 @@ export class QueenSession {
   /** Aborted when the queen is lost; the session must then be closed and another one opened. */
   get lost(): AbortSignal {
     return this.#lease.lost;
+  }
+
+  /** Whether the queen's process still runs, as far as that can be seen from here. */
+  get isRunning(): boolean {
+    return this.#process !== undefined && isRunning(this.#process);
   }
 
   /** Whether the queen that says this about itself is the one that gave the lease. */

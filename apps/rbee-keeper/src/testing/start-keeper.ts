@@ -18,6 +18,7 @@ export interface KeeperOptions {
   /** Text of standard input; left out: it stays open and empty. */
   readonly input?: string | undefined;
   readonly queenLauncher?: string;
+  readonly clock?: KeeperEnvironment['clock'];
 }
 
 /** One run of the keeper within the test's own process. */
@@ -89,6 +90,7 @@ export function startKeeper(args: readonly string[], options: KeeperOptions = {}
     stderr,
     signals,
     ...(options.queenLauncher ? { queenLauncher: options.queenLauncher } : {}),
+    ...(options.clock ? { clock: options.clock } : {}),
   });
   return { stdin, stdout, stderr, home, code: runProgram(env), signal: (name = 'SIGINT') => void signals.emit(name) };
 }

@@ -74,7 +74,9 @@ export const EVILS: Readonly<Record<string, Evil>> = {
     for (let part = 0; part < 18; part++) socket.write(chunk('x'.repeat(512 * 1024)));
   },
   'answers with a page': (socket) =>
-    socket.end('HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 28\r\n\r\n<html>please log in</html>\r\n'),
+    socket.end(
+      'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 28\r\n\r\n<html>please log in</html>\r\n',
+    ),
   'answers with another status': (socket) =>
     socket.end('HTTP/1.1 418 Teapot\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nshort'),
   'redirects to itself': (socket) =>

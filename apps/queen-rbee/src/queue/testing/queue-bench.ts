@@ -1,10 +1,14 @@
 import { ManualClock } from '@rbee/daemon-kit/testing';
 import type { Priority, RbeeError } from '@rbee/protocol';
+import { toView } from '../../node/node-state.js';
 import { Placer } from '../../placement/place-task.js';
-import type { NodeView, PendingStart, Wanted, WorkerView } from '../../placement/snapshot.js';
+import type { NodeView, PendingStart, Wanted, WorkerUsage, WorkerView } from '../../placement/snapshot.js';
 import { type Candidate, type QueuePosition, type Seat, TaskQueue, type TaskQueueOptions } from '../task-queue.js';
 
-type BenchWorker = Omit<WorkerView, 'inFlight' | 'lastEndedMs' | 'backend' | 'device'>;
+/** Nodes that are there whatever runs on them. */
+const NODES = ['n', 'm'];
+
+type BenchWorker = Parameters<typeof toView>[0] & { readonly node: string };
 
 export interface TestTask extends Candidate {
   wanted: Wanted;
@@ -21,7 +25,8 @@ export interface TestTask extends Candidate {
 /** A queue over nodes that a test makes up, with real placement. */
 export class QueueBench {
   readonly clock = new ManualClock(0);
-  readonly workers = new Map<string, BenchWorker & { readonly node: string }>();
+  readonly workers = new Map<string, BenchWorker>();
+  #views: NodeView[] | undefined;
   readonly starting: PendingStart[] = [];
   readonly queue: TaskQueue;
   /** How often the nodes were looked at. */
@@ -36,21 +41,29 @@ export class QueueBench {
       ...options,
       look: (usage) => {
         this.looks++;
-        return new Placer(this.#views(usage));
+        this.#views ??= this.#view(usage);
+        return new Placer(this.#views);
       },
       hasWorker: (id) => this.workers.has(id),
     });
   }
 
   /** Adds a worker, or changes one, as if its hive had told of it. */
-  worker(worker_id: string, slots_total: number, fields: Partial<BenchWorker> & { node?: string } = {}): void {
-    const usual = { model_ref: 'hf:org/m', state: 'idle', slots_available: slots_total, node: 'n' } as const;
-    this.workers.set(worker_id, { ...usual, worker_id, slots_total, ...fields });
+  worker(worker_id: string, slots_total: number, fields: Partial<BenchWorker> = {}): void {
+    this.add(worker_id, slots_total, fields);
     this.queue.settle();
+  }
+
+  /** The same, without a word to the queue. */
+  add(worker_id: string, slots_total: number, fields: Partial<BenchWorker> = {}): void {
+    const usual = { model_ref: 'hf:org/m', state: 'idle', slots_available: slots_total, node: 'n' } as const;
+    this.workers.set(worker_id, { backend: 'cpu', device: 0, ...usual, worker_id, slots_total, ...fields });
+    this.#views = undefined;
   }
 
   loseWorker(id: string): void {
     this.workers.delete(id);
+    this.#views = undefined;
     this.queue.settle();
   }
 
@@ -119,13 +132,13 @@ export class QueueBench {
     return new Promise((resolve) => setImmediate(resolve));
   }
 
-  #views(usage: (id: string) => { inFlight: number; lastEndedMs: number | undefined }): NodeView[] {
-    const byNode = new Map<string, WorkerView[]>([['n', []]]);
-    for (const { node, ...worker } of this.workers.values()) {
-      const view = { ...worker, backend: 'cpu', device: 0, ...usage(worker.worker_id) } as const;
-      const others = byNode.get(node);
+  #view(usage: (workerId: string) => WorkerUsage): NodeView[] {
+    const byNode = new Map<string, WorkerView[]>(NODES.map((name) => [name, []]));
+    for (const worker of this.workers.values()) {
+      const view = toView(worker, usage);
+      const others = byNode.get(worker.node);
       if (others) others.push(view);
-      else byNode.set(node, [view]);
+      else byNode.set(worker.node, [view]);
     }
     return [...byNode].map(([name, workers]) => ({
       name,

@@ -7,7 +7,7 @@ export const tasksShowCommand = defineCommand({
   },
   examples: [
     ['rbee-keeper tasks show --id job-7f3c0a1e', 'Its facts, and the text that has come so far'],
-    ['rbee-keeper tasks show --id job-7f3c0a1e --follow > answer.txt', 'The whole text of a task that was left behind'],
+    ['rbee-keeper tasks show --id job-7f3c0a1e --follow', 'The whole text of a task that was left behind'],
   ],
   notes:
     'With --follow only the text goes to standard output. Ctrl+C leaves the task alone; one that is not kept (--on-disconnect keep)\n' +
