@@ -9,9 +9,11 @@ import { strike } from './strike.js';
 
 /** Longest time until a new task has its answer, everything that has to be started for it included. */
 const AGAIN_MS = 30_000;
+/** Longest time until an undisturbed answer; the first needs everything to be started. */
+const UNDISTURBED_MS = 90_000;
 const TOKENS = 150;
 /** One token a character: long enough that it can be struck while it is evaluated. */
-const LONG_PROMPT = 'tell me of bees and honey '.repeat(40);
+const LONG_PROMPT = 'tell me of bees and honey '.repeat(12);
 const SHORT_PROMPT = 'tell me of bees';
 
 export interface CellResult extends Cell {
@@ -39,7 +41,7 @@ export async function answerUndisturbed(hub: TestHub): Promise<Answers> {
     if (left.length > 0) throw new Error(`an undisturbed site leaves behind: ${left.join(', ')}`);
     return { short, long };
   } finally {
-    site.remove();
+    site.destroy();
   }
 }
 
@@ -100,7 +102,7 @@ function ask(site: Site, phase: Phase, variables: Readonly<Record<string, string
 }
 
 async function answerOf(keeper: Program): Promise<string> {
-  if ((await keeper.waitForExit()) !== 0) throw new Error(keeper.report());
+  if ((await keeper.waitForExit(UNDISTURBED_MS)) !== 0) throw new Error(keeper.report());
   return keeper.text.stdout;
 }
 

@@ -9,6 +9,7 @@ import { findFlaw, followTask } from './task-client.js';
 import { type WithSite, withSite } from './with-site.js';
 
 const CLIENTS = 2;
+const PROGRESS_EVERY = 5;
 const MOST_PAUSE_MS = 1_200;
 const PROMPTS = ['tell me of bees', 'tell me of honey', 'tell me of queens'];
 
@@ -57,6 +58,7 @@ async function killWorkers({ site, facts, problems }: WithSite, seed: number, co
       const pid = victim && pidOfWorker(site, victim);
       if (!pid || !signalIfThere(pid, 'SIGKILL')) continue;
       killed++;
+      if (killed % PROGRESS_EVERY === 0) console.log(`  ${killed} of ${count} killed, ${tasks} tasks have ended`);
       await spawnUntil(site, 2);
     }
   } finally {

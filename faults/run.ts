@@ -13,7 +13,10 @@ import { allCells, expectationOf } from './matrix.js';
 import { startHub } from './model.js';
 import { queenKill } from './queen-kill.js';
 import { seconds } from './seconds.js';
+import { endOnSignal } from './site.js';
 import { renderLine, renderTable } from './table.js';
+
+endOnSignal();
 
 const PARTS = { kills, 'queen-kill': queenKill, crowd } as const;
 

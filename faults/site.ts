@@ -22,6 +22,19 @@ const FAR_ADDRESS = '127.0.0.2';
 const FAR_HOST = '[::ffff:7f00:2]';
 
 const WORKER_PORTS = 4;
+/** Sites that are open now, for a run that is broken off. */
+const open = new Set<Site>();
+
+/** Leaves nothing behind when the run is interrupted. To be called once, by what runs. */
+export function endOnSignal(): void {
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(name, () => {
+      for (const site of open) site.destroy();
+      process.exit(name === 'SIGINT' ? 130 : 143);
+    });
+  }
+}
+
 const END_MS = 45_000;
 
 /** How the node is reached: over a real SSH server, or at a hive that listens on an address. */
@@ -75,6 +88,7 @@ export class Site {
     const local = '127.0.0.1';
     const queen = await Relay.start({ host: local, port: ports.queenRelay }, { host: local, port: ports.queen });
     const site = new Site(options, folder, ports, queen);
+    open.add(site);
     for (const home of [site.home, site.nodeHome]) site.#configure(home);
     await site.#openNode();
     return site;
@@ -196,8 +210,15 @@ export class Site {
     return left;
   }
 
+  /** Ends everything at once. */
+  destroy(): void {
+    for (const { pid } of [this.home, this.nodeHome].flatMap(findProcessesOf)) signalIfThere(pid, 'SIGKILL');
+    this.remove();
+  }
+
   /** Removes the folders; what the programs logged goes with them. */
   remove(): void {
+    open.delete(this);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 

@@ -89,7 +89,8 @@ async function ask(
   const attempt = async () => {
     if (deed === 'pull') return void (await site.post('/v2/models/pull', { model, node: NODE }));
     if (deed === 'spawn') return void (await site.post('/v2/workers/spawn', { model, node: NODE, backend: 'cpu' }));
-    const worker = pick(await site.workers());
+    // To end one that is being started is to refuse the tasks that wait for it.
+    const worker = pick((await site.workers()).filter(({ state }) => /^(idle|busy)$/.test(state)));
     if (worker) await site.post('/v2/workers/shutdown', { worker_id: worker.worker_id });
   };
   await attempt().catch(() => undefined);

@@ -124,7 +124,7 @@ async function runKeeper(site: Site, texts: SoakTexts, tally: Tally, wish: Wish)
   const exit = await keeper.waitForExit(120_000);
   const expected = texts.textOf(wish);
   const { stdout, stderr } = keeper.text;
-  if (!expected.startsWith(stdout.trim())) tally.duplicated.push(`keeper: ${stdout.slice(-60)}`);
+  if (!expected.trim().startsWith(stdout.trim())) tally.duplicated.push(`keeper: ${stdout.slice(-60)}`);
   // 137: it was killed itself, and has nothing to complain about.
   if (exit === 137) return;
   // A queen that was just being started again when the keeper came is no loss: nothing was accepted.

@@ -5,16 +5,22 @@
  */
 import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { waitUntil } from '../features/support/wait.js';
 import { randomNumbers } from './figures.js';
 import { startHub } from './model.js';
 import { pass } from './seconds.js';
-import { Site } from './site.js';
+import { endOnSignal, Site } from './site.js';
 import { wreak } from './soak-chaos.js';
 import { findLeaks, type Held, measure } from './soak-measure.js';
 import { SoakTexts } from './soak-texts.js';
 import { type Tally, work } from './soak-work.js';
 
+endOnSignal();
+
 const SETTLE_MS = 5_000;
+/** How long a task waits for its client after its queen was killed, and how long its end may take then. */
+const RETURN_MS = 10_000;
+const FREE_MS = 10_000;
 
 const { values } = parseArgs({
   options: {
@@ -29,8 +35,9 @@ const tally: Tally = { tasks: {}, tokens: 0, returns: 0, lost: [], duplicated: [
 const chaos: Record<string, number> = {};
 const leaked: string[] = [];
 
+const variables = { RBEE_T_CLIENT_RETURNS: `${RETURN_MS}ms` };
 const { hub, folder } = await startHub();
-const site = await Site.open({ way: 'ssh', hubEndpoint: hub.endpoint, slots: 2 });
+const site = await Site.open({ way: 'ssh', hubEndpoint: hub.endpoint, slots: 2, variables });
 try {
   await site.startQueen({ persistent: true });
   await site.addNode();
@@ -41,11 +48,10 @@ try {
   const end = performance.now() + minutes * 60_000;
   for (let minute = 1; performance.now() < end; minute++) {
     await workFor(Math.min(60_000, end - performance.now()), texts, minute);
+    const taken = await untilFree();
     await pass(SETTLE_MS);
     const now = measure(site);
-    const leaks = findLeaks(first, now, site);
-    const idle = (await site.workers()).filter((worker) => worker.slots_available < worker.slots_total);
-    if (idle.length > 0) leaks.push(`${idle.length} workers have a slot taken`);
+    const leaks = [...taken, ...findLeaks(first, now, site)];
     leaked.push(...leaks.map((leak) => `minute ${minute}: ${leak}`));
     console.log(`minute ${minute}: ${count(tally.tasks)} tasks, ${tally.tokens} tokens, ${describe(now)}`);
     for (const trouble of [...tally.lost, ...tally.duplicated, ...leaks])
@@ -75,6 +81,15 @@ async function workFor(ms: number, texts: SoakTexts, minute: number): Promise<vo
   await Promise.race([pass(ms), Promise.all(actors)]);
   isOver = true;
   await Promise.all(actors);
+}
+
+/** Tells of slots that stay taken for longer than tasks may that a killed queen left behind without a client. */
+async function untilFree(): Promise<string[]> {
+  const free = async () => (await site.workers()).every((worker) => worker.slots_available === worker.slots_total);
+  return await waitUntil(free, () => 'a slot is still taken', RETURN_MS + FREE_MS).then(
+    () => [],
+    (error: Error) => [error.message],
+  );
 }
 
 function count(figures: Readonly<Record<string, number>>): number {

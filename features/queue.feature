@@ -46,7 +46,7 @@ Feature: The queue of the queen
     And stdout is empty
     And stderr shows "QUEUE_FULL"
     And stderr shows "the queue is full: 2 tasks wait already"
-    And stderr shows "[Tt]ry again in \d+ s"
+    And stderr shows "try again in 5 s"
     When the client gives up the task b
     And these clients post tasks:
       | client    | task |

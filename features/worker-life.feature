@@ -139,10 +139,11 @@ Feature: The life of workers at their hive
   @L046 @L056
   Scenario: A worker that is shut down finishes its job and takes no other
     Given a queen and a hive run
-    And an idle worker for "builtin:honeycomb" with 2 slots
+    And a made model "endless.gguf" that never ends
+    And an idle worker for "file://<home>/.local/share/rbee/models/endless.gguf" with 2 slots
     When I post this task in the background:
       """
-      {"prompt": "write a short story", "temperature": 0}
+      {"model": "file://<home>/.local/share/rbee/models/endless.gguf", "template": "none", "prompt": "go", "temperature": 0, "max_tokens": 3000}
       """
     And the worker is held at its first token
     And I post to the hive's /v1/workers/<noted worker>/shutdown:
@@ -153,7 +154,10 @@ Feature: The life of workers at their hive
     And the worker moves again
     Then the other job is refused with 503 WORKER_DRAINING
     And the open stream ends with "end"
-    And the text of the stream is the greedy story
+    And the end of the stream has:
+      """
+      {"tokens_out": 3000, "stop_reason": "MAX_TOKENS"}
+      """
     And the hive lists no worker
     And the worker's process ended with the code 0
     And no force-kill was logged
@@ -162,7 +166,8 @@ Feature: The life of workers at their hive
   Scenario: SIGTERM with two jobs in flight
     Given a queen and a hive run
     And I watch the hive's events
-    And an idle worker for "builtin:honeycomb" with 2 slots
+    And a made model "endless.gguf" that never ends
+    And an idle worker for "file://<home>/.local/share/rbee/models/endless.gguf" with 2 slots
     When two jobs run on the worker
     And the worker gets SIGTERM
     And the worker moves again

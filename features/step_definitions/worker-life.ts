@@ -41,7 +41,9 @@ When('the worker is held at its first token', async function (this: RbeeWorld) {
 });
 
 When('two jobs run on the worker', async function (this: RbeeWorld) {
-  const jobs = await Promise.all([1, 2].map(() => openJob(this, { prompt: 'write a short story', temperature: 0 })));
+  const jobs = await Promise.all(
+    [1, 2].map(() => openJob(this, { prompt: 'go', template: 'none', temperature: 0, max_tokens: 3000 })),
+  );
   await Promise.all(jobs.map((job) => job.waitFor((event) => event.type === 'token', 'a token')));
   process.kill(await notePid(this), 'SIGSTOP');
   this.notes.set('jobs', jobs);
@@ -124,6 +126,7 @@ Then('both jobs end well', async function (this: RbeeWorld) {
   for (const job of this.notes.get('jobs') as OpenStream[]) {
     await job.closed;
     assert.equal(job.terminal.type, 'end', JSON.stringify(job.terminal));
+    assert.equal(job.terminal.tokens_out, 3000);
   }
 });
 

@@ -34,7 +34,7 @@ export interface WorkerAppOptions {
 const FAILURE_SHOWN_MS = 5000;
 /** What is left when the time for draining has passed: the engine's last step, freeing, the last answers. */
 const LAST_MS = 700;
-/** For the last bytes of answers and the last report to the hive; the second one when there is no more time. */
+/** For the last bytes of answers and the last report to the hive; the short one when the time for draining has passed. */
 const LAST_WORDS_MS = 1000;
 const SHORT_WORDS_MS = 250;
 /** A prompt of the largest body that a queen takes, and its tokens when a lost answer goes on. */
@@ -272,15 +272,14 @@ export class WorkerApp implements Running {
       log.error({ deadline_ms: drain + LAST_MS }, 'the shutdown took too long: ending without freeing anything');
       this.#end(1);
     });
-    let lastWordsMs = LAST_WORDS_MS;
+    const drainEnd = clock.monotonic() + drain;
     const cancelDrain = clock.after(drain, () => {
-      lastWordsMs = SHORT_WORDS_MS;
       this.#jobs.cancelAll(new RbeeError('CANCELLED', 'the worker shut down before the answer was complete'));
     });
     await this.#jobs.idle();
     cancelDrain();
     await this.#loading;
-    await this.#release(lastWordsMs);
+    await this.#release(Math.max(SHORT_WORDS_MS, Math.min(LAST_WORDS_MS, drainEnd - clock.monotonic())));
     this.#narrate({
       actor: 'llm-worker-rbee',
       action: 'exit',

@@ -144,7 +144,7 @@ describe('llm-worker-rbee', () => {
     for (let turn = 0; turn < 3; turn++) expect(await (await infer()).json()).toMatchObject({ stop_reason: 'EOS' });
     worker.child.kill('SIGTERM');
     expect((await worker.ended).code).toBe(0);
-  });
+  }, 60_000);
 
   it('ends with 0 on SIGTERM while it loads', async () => {
     const worker = start(['--port', String(await freePort())]);
@@ -152,7 +152,7 @@ describe('llm-worker-rbee', () => {
     worker.child.kill('SIGTERM');
     const { code, stdout } = await worker.ended;
     expect([code, stdout]).toEqual([0, expect.stringContaining('"action":"exit"')]);
-  });
+  }, 60_000);
 
   it('finishes its answer on SIGTERM, and ends at once on a second one', async () => {
     const port = String(await freePort());
@@ -165,7 +165,7 @@ describe('llm-worker-rbee', () => {
     worker.child.kill('SIGTERM');
     expect(await worker.ended).toMatchObject({ code: 1, stderr: expect.stringContaining('second signal') });
     expect(await answer.text().catch(() => 'broken')).not.toContain('event: end');
-  });
+  }, 60_000);
 
   it('ends with 1 and says why when something is thrown that nobody catches', async () => {
     const throwIt = 'process.on("SIGUSR2", () => { throw new Error("a bolt from the blue") })';
@@ -175,7 +175,7 @@ describe('llm-worker-rbee', () => {
     const { code, stderr } = await worker.ended;
     expect(code).toBe(1);
     expect(stderr.trim().split('\n').at(-1)).toContain('the worker has failed and ends: a bolt from the blue');
-  });
+  }, 60_000);
 
   it('does not outlive its time on SIGTERM with an engine that hangs in a step, which its health tells', async () => {
     // Takes the only thread on which the engine can run for as long as the process lives.
@@ -195,5 +195,5 @@ describe('llm-worker-rbee', () => {
     const { signal, stderr } = await worker.ended;
     expect(signal).toBe('SIGKILL');
     expect(stderr.trim().split('\n').at(-1)).toContain('does not come back from what it does');
-  });
+  }, 60_000);
 });

@@ -199,6 +199,7 @@ async function startHive(
     );
   }
 
+  const records = new HiveRecords(join(config.runDir, 'hives'));
   const runFiles = new RunFiles(join(config.runDir, 'workers'));
   let url = '';
   const publish = (event: HiveEvent) => feed.publish(event);
@@ -221,6 +222,8 @@ async function startHive(
   const pool: WorkerPool = new WorkerPool({
     ...{ clock, log, timeouts, narrate, publish, runFiles, onMemory },
     hive: self,
+    installation: INSTALLATION_ROOT,
+    noteProcess: (process) => records.write(process),
     crashes: new CrashRecords(logDir, log),
     memoryKills: new MemoryKills(),
     onLost: (worker, loss) => restarts.take(worker, loss),
@@ -314,7 +317,6 @@ async function startHive(
     (error: unknown) => log.warn({ error }, 'old logs of workers could not be removed'),
   );
   releasers.add('pid file', writePidFile(join(config.runDir, `${SERVICE}.pid`), self.pid));
-  const records = new HiveRecords(join(config.runDir, 'hives'));
   releasers.add('hive record', records.write({ ...self, installation: INSTALLATION_ROOT }));
   const stopHealth = clock.every(timeouts.health_poll, () => {
     pool.checkHealth().catch((error: unknown) => log.error({ error }, 'health checks failed'));

@@ -6,14 +6,11 @@ import { TestHive } from '../test/test-hive.js';
 
 const DEEDS = [
   'says nothing',
-  'resets the connection',
   'hangs in the middle of an answer',
   'trickles its head',
   'trickles an answer',
   'sends garbage',
   'sends an endless header',
-  'sends an event of more than 8 MB',
-  'answers with a page',
   'answers with JSON of another shape',
 ] as const;
 const EVIL_WORKER = fileURLToPath(new URL('../test/evil-worker.mjs', import.meta.url));

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isRunning, makeStateFolder, type ProcessIdentity } from '@rbee/daemon-kit';
 
-/** A hive of this user, or another process that must not lose its files, and the installation that it runs from. */
+/** A hive or a worker of this user, or another process that must not lose its files, and the installation that it runs from. */
 export interface HiveRecord extends ProcessIdentity {
   /** Folder of the installation, symbolic links resolved. */
   readonly installation: string;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { findCutRules } from './cut-rules.js';
-import { cutText, LONGEST_SLICE_UNITS, SLICE_UNITS } from './cut-text.js';
+import { cutText } from './cut-text.js';
 
 describe('where a text may be cut', () => {
   const canCut = async (form: 'sentencepiece' | 'byte-letters', names: string[], text: string) => {
@@ -26,7 +26,7 @@ describe('where a text may be cut', () => {
   });
 
   it.each([
-    ['before a word', ['Ġthe', 'a'], 'ab cd, ef  gh\n ij 5', '..|...|............'],
+    ['before a word', ['Ġthe', 'a', 'ĊĠĠ', ').Ċ', 'ĠĠĠ', 'ĉĠa'], 'ab cd, ef  gh\n ij 5', '..|...|............'],
     ['nowhere, when a token holds two words', ['aĠb'], 'ab cd', undefined],
   ])('bytes: %s', async (_what, names, text, expected) => {
     expect(await canCut('byte-letters', names, text)).toBe(expected);
@@ -39,15 +39,16 @@ describe('where a text may be cut', () => {
 
 describe('slices', () => {
   it('are the text, at least so long and never too long, and no character is halved', () => {
+    const bounds = { shortest: 4096, longest: 8192 };
     const unit = fc.constantFrom('a', ' ', '中', '🙂', 'word ');
     fc.assert(
       fc.property(fc.array(unit, { minLength: 1, maxLength: 40 }), fc.constantFrom(' ', 'x'), (pattern, cut) => {
         const text = pattern.join('').repeat(2000);
-        const slices = [...cutText(text, (whole, at) => whole[at] === cut)];
+        const slices = [...cutText(text, (whole, at) => whole[at] === cut, bounds)];
         expect(slices.map(({ start, end }) => text.slice(start, end)).join('')).toBe(text);
         for (const { end, start } of slices) {
-          expect(end - start).toBeLessThanOrEqual(LONGEST_SLICE_UNITS);
-          if (end < text.length) expect(end - start).toBeGreaterThanOrEqual(SLICE_UNITS);
+          expect(end - start).toBeLessThanOrEqual(bounds.longest);
+          if (end < text.length) expect(end - start).toBeGreaterThanOrEqual(bounds.shortest);
           expect(() => encodeURIComponent(text.slice(start, end))).not.toThrow();
         }
       }),

@@ -7,8 +7,8 @@ export type CanCut = (text: string, at: number) => boolean;
 const NAMES_PER_TURN = 8192;
 const CODE_POINTS = 0x110000;
 const SPACE_MARK = '▁';
-/** A space within a token, behind something else. */
-const INNER_SPACE = /[^ Ġ▁][ Ġ▁]/u;
+/** A token of several words. The letters from U+0100 to U+0143 stand for white space and other bytes without a form of their own. */
+const WORDS = /[^\s▁\u0100-\u0143][ Ġ▁][^\s▁\u0100-\u0143]/u;
 const WHITE_SPACE = /\s/;
 const LETTER = /^\p{L}/u;
 
@@ -26,7 +26,7 @@ export async function findCutRules(form: PieceForm, names: readonly string[]): P
     const pairs = await listPairs(names);
     return (text, at) => isApart(text, at) && !pairs.has(toPair(before(text, at), text.codePointAt(at) ?? 0));
   }
-  if (form !== 'byte-letters' || names.some((name) => INNER_SPACE.test(name))) return undefined;
+  if (form !== 'byte-letters' || names.some((name) => WORDS.test(name))) return undefined;
   return (text, at) => isApart(text, at) && text[at] === ' ' && LETTER.test(text.slice(at + 1, at + 3));
 }
 

@@ -134,7 +134,12 @@ describe('a tokenizer that joins neighbours', () => {
         async (names, piece) => {
           const unique = [...new Set(names)];
           const tokenize = toSentencePiece(unique);
-          const tokenizer = new PromptTokenizer({ form: 'sentencepiece', names: unique, tokenize, sliceUnits: 8 });
+          const tokenizer = new PromptTokenizer({
+            form: 'sentencepiece',
+            names: unique,
+            tokenize,
+            slices: { shortest: 8, longest: 1000 },
+          });
           const text = piece.repeat(2);
           const tokens: number[] = [];
           await tokenizer.append(tokens, text, false, limits);

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { refuseLongPrompt } from './context-fit.js';
 import { type CanCut, findCutRules } from './cut-rules.js';
-import { cutText, LONGEST_SLICE_UNITS, SLICE_UNITS } from './cut-text.js';
+import { cutText, type SliceBounds } from './cut-text.js';
 import type { PieceForm } from './token-piece.js';
 
 /** The engine's tokenizer; it blocks the event loop, SentencePiece's for a time that grows with the square of the text. */
@@ -12,9 +12,16 @@ export interface TokenizerVocabulary<T extends number> {
   /** All tokens as the model file writes them. */
   readonly names: readonly string[];
   readonly tokenize: Tokenize<T>;
-  /** From this length on a text is cut into slices of at least as many units. Default 4096. */
-  readonly sliceUnits?: number;
+  /** Texts longer than the shortest slice are cut. Left out: as long as is tokenized in a few milliseconds. */
+  readonly slices?: SliceBounds;
 }
+
+/** A few milliseconds each; the longest slices of SentencePiece, whose time grows with the square, some 30. */
+const SLICES = {
+  sentencepiece: { shortest: 4096, longest: 8192 },
+  'byte-letters': { shortest: 4096, longest: 32_768 },
+  other: { shortest: 4096, longest: 32_768 },
+} as const satisfies Record<PieceForm, SliceBounds>;
 
 /** What bounds the work on one prompt. */
 export interface TokenizeLimits {
@@ -25,15 +32,18 @@ export interface TokenizeLimits {
 
 /**
  * Tokenizes texts of any length without holding up everything else: a long one in slices, between which the event loop goes on, and no
- * further than its tokens fit. The tokens are those of the whole text, but where it could not be cut for 16,384 units on end.
+ * further than its tokens fit. The tokens are those of the whole text, but where there was no place to cut it for the length of the longest slice.
  */
 export class PromptTokenizer<T extends number> {
   readonly #vocabulary: TokenizerVocabulary<T>;
+  readonly #slices: SliceBounds;
+  /** Of all tokens' names. */
   readonly #longest: number;
   #rules: Promise<CanCut | undefined> | undefined;
 
   constructor(vocabulary: TokenizerVocabulary<T>) {
     this.#vocabulary = vocabulary;
+    this.#slices = vocabulary.slices ?? SLICES[vocabulary.form];
     this.#longest = vocabulary.names.reduce((longest, name) => Math.max(longest, name.length), 1);
   }
 
@@ -42,17 +52,17 @@ export class PromptTokenizer<T extends number> {
    * when that is aborted; of a short text that doesn't fit all tokens are added, so that their number can be told.
    */
   async append(tokens: T[], text: string, control: boolean, limits: TokenizeLimits): Promise<void> {
-    const { tokenize, sliceUnits = SLICE_UNITS } = this.#vocabulary;
+    const { tokenize } = this.#vocabulary;
     const trim = tokens.length === 0 ? undefined : 'trimLeadingSpace';
-    if (text.length <= sliceUnits) return addAll(tokens, tokenize(text, control, trim));
+    if (text.length <= this.#slices.shortest) return addAll(tokens, tokenize(text, control, trim));
     this.#refuseByLength(tokens.length, text, limits.contextSize);
     this.#rules ??= findCutRules(this.#vocabulary.form, this.#vocabulary.names);
     const canCut = await this.#rules;
     if (!canCut) return addAll(tokens, tokenize(text, control, trim));
-    for (const { start, end } of cutText(text, canCut, sliceUnits)) {
+    for (const { start, end } of cutText(text, canCut, this.#slices)) {
       if (start > 0) await nextTurn();
       limits.signal.throwIfAborted();
-      const tooLong = tokens.length > limits.contextSize && text.length - start > LONGEST_SLICE_UNITS;
+      const tooLong = tokens.length > limits.contextSize && text.length - start > this.#slices.longest;
       if (tooLong) throw refuseLongPrompt(tokens.length, limits.contextSize);
       const slice = text.slice(start, end);
       addAll(tokens, start === 0 ? tokenize(slice, control, trim) : this.#tokenizeRest(text, start, slice, control));
@@ -62,7 +72,7 @@ export class PromptTokenizer<T extends number> {
   /** A token stands for no more characters than its name has, white space aside, which some tokens swallow. */
   #refuseByLength(before: number, text: string, contextSize: number): void {
     const { form } = this.#vocabulary;
-    if (form === 'other' || text.length <= LONGEST_SLICE_UNITS) return;
+    if (form === 'other' || text.length <= this.#slices.longest) return;
     if (before + text.length / this.#longest <= contextSize) return;
     const written = text.replaceAll(/\s/g, '').length;
     const atLeast = before + Math.ceil(written / this.#longest);

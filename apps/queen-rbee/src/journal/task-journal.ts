@@ -39,6 +39,8 @@ export interface TaskJournalOptions {
 interface Bookmark {
   readonly opening: number;
   readonly version: number;
+  /** Whether the row says that it has ended. */
+  readonly over: boolean;
   readonly first: number | null;
   readonly last: number | null;
 }
@@ -88,7 +90,11 @@ export class TaskJournal {
       }),
     );
     if (this.#connection !== connection) return;
-    for (const [task, bookmark] of bookmarks) this.#bookmarks.set(task, bookmark);
+    for (const [task, bookmark] of bookmarks) {
+      this.#bookmarks.set(task, bookmark);
+      if (bookmark.over) this.#openTickets.delete(task.ticket);
+      else this.#openTickets.add(task.ticket);
+    }
     if (this.#failed && bookmarks.length > 0) this.#noteSuccess();
   }
 
@@ -119,7 +125,7 @@ export class TaskJournal {
   adopt(task: Journaled, row: TaskRow, events: readonly JournalEvent[]): void {
     const rows = events as readonly EventRow[];
     const place = { first: rows[0]?.id ?? null, last: rows.at(-1)?.id ?? null };
-    this.#bookmarks.set(task, { opening: this.#openings, version: -1, ...place });
+    this.#bookmarks.set(task, { opening: this.#openings, version: -1, over: false, ...place });
     this.#openTickets.add(row.ticket);
   }
 
@@ -171,9 +177,9 @@ export class TaskJournal {
       if (known.version !== version) {
         const { request: _request, ...row } = task.toRow();
         connection.updateTask.run({ ...row, first_event: place.first, last_event: place.last });
-        if (row.ended_at !== null) this.#openTickets.delete(ticket);
+        return { opening, version, over: row.ended_at !== null, ...place };
       }
-      return { opening, version, ...place };
+      return { opening, version, over: known.over, ...place };
     }
     // Only what the file knows from before it failed: to look for the events of a task takes as long as there are events of any.
     if (this.#openTickets.has(ticket)) connection.deleteEvents.run(ticket);
@@ -181,8 +187,7 @@ export class TaskJournal {
     // Its row comes last, because only now it is known where its events lie.
     const row = task.toRow();
     connection.insertTask.run({ ...row, first_event: first, last_event: last });
-    if (row.ended_at === null) this.#openTickets.add(ticket);
-    return { opening, version, first, last };
+    return { opening, version, over: row.ended_at !== null, first, last };
   }
 
   #attempt(work: () => void): void {

@@ -10,7 +10,7 @@ export function queueFull(why: string, details: Record<string, unknown>, etaMs: 
   const retry_after_seconds = Math.max(1, Math.ceil((etaMs ?? UNKNOWN_WAIT_MS) / 1000));
   return new RbeeError('QUEUE_FULL', `the queue is full: ${why}`, {
     details: { ...details, retry_after_seconds },
-    suggestion: `try again in ${formatDuration(retry_after_seconds * 1000)}, or start another worker`,
+    suggestion: `try again in ${formatDuration(retry_after_seconds * 1000)}, or start another worker: rbee-keeper workers spawn`,
   });
 }
 
@@ -22,7 +22,7 @@ export function deadlineUnreachable(position: number, etaMs: number, remainingMs
     `the task would start in about ${wait} (place ${position} in the queue), but its deadline is in ${rest}`,
     {
       details: { position, eta_ms: etaMs, remaining_ms: Math.max(0, Math.round(remainingMs)) },
-      suggestion: 'allow more time, for example with --timeout 10m, or start another worker',
+      suggestion: 'allow more time, for example with --timeout 10m, or start another worker: rbee-keeper workers spawn',
     },
   );
 }

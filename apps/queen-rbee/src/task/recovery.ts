@@ -69,8 +69,17 @@ export class Recovery {
 
   /** Resolves when the task may be placed once more; throws the error that ends it otherwise. */
   async recoverFrom(error: unknown): Promise<void> {
+    if (isRbeeError(error) && error.code === 'REQUEST_TIMEOUT') throw this.#inTheEnd(error);
     if (this.#task.tokensOut > 0) await this.#goOn(error);
     else this.#beginAnew(error);
+  }
+
+  /** A deadline that another process noticed a moment before this one did. */
+  #inTheEnd({ message, details, suggestion }: RbeeError): RbeeError {
+    return new RbeeError('REQUEST_TIMEOUT', message, {
+      details: { ...details, tokens_out: this.#task.tokensOut },
+      ...(suggestion === undefined ? {} : { suggestion }),
+    });
   }
 
   #beginAnew(error: unknown): void {

@@ -95,15 +95,21 @@ export class TaskRunner {
     const seat = await this.#takeSlot(task, output);
     if (!seat) return undefined;
     const { workerId, reason, lease } = seat;
-    const node = nodes.find(seat.node);
-    if (!node) {
-      // It was removed in this very moment.
+    try {
+      const node = nodes.find(seat.node);
+      if (node) {
+        this.#tellPlace(task, seat);
+        this.#announce(task, output, node, workerId, reason);
+        return { node, workerId, lease };
+      }
+    } catch (error) {
+      // Nobody else would give it back.
       lease.release();
-      return undefined;
+      throw error;
     }
-    this.#tellPlace(task, seat);
-    this.#announce(task, output, node, workerId, reason);
-    return { node, workerId, lease };
+    // The node was removed in this very moment.
+    lease.release();
+    return undefined;
   }
 
   /** Makes a worker come up that the task can wait for. Resolves with its id, if it is known. */

@@ -262,7 +262,11 @@ describe('tasks of a queen that was killed', () => {
     );
     expect([...seen, ...(rest ?? []).flatMap(({ t }) => t ?? [])].join('')).toBe('abcde');
     expect((rest ?? []).filter(({ type }) => type === 'started')).toEqual([]);
-    expect(rest?.[0]).toMatchObject({ type: 'narration', action: 'task_recovered', correlation_id: expect.any(String) });
+    expect(rest?.[0]).toMatchObject({
+      type: 'narration',
+      action: 'task_recovered',
+      correlation_id: expect.any(String),
+    });
     expect(textOf(other ?? [])).toBe('abcde');
     for (const events of [rest, other]) expect(events?.at(-2)?.type).toBe('end');
     // From the beginning, all of it is there.

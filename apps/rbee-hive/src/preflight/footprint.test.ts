@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { BYTES_PER_MB, type ProbeSnapshot } from '../probe/snapshot.js';
-import { bytesHeld, type MemoryHolder, withHolders, withoutHolders } from './footprint.js';
+import { bytesHeld, type MemoryHolder, withHolders, withHostBytes, withoutHolders } from './footprint.js';
 
 const device = (backend: 'cuda' | 'metal' | 'vulkan', index: number, memoryFreeMb: number | null) => {
   const memoryTotalMb = memoryFreeMb === null ? null : 8000;
@@ -34,6 +34,14 @@ describe('what workers hold', () => {
     ['none', [], [4000, 2000, 3000, 4000, null]],
   ] as const)('comes free with them: %s', (_which, holders, expected) => {
     expect(figures(withoutHolders(machine, holders))).toEqual(expected);
+  });
+
+  it.each([
+    ['cpu', [4700, 2000, 3000, 4000, null]],
+    ['cuda', [4700, 3000, 3000, 4000, null]],
+  ] as const)('is what was measured of it, where that was done: %s', (backend, expected) => {
+    const measured = withHostBytes(holder(backend, 0, 1000), 700 * BYTES_PER_MB);
+    expect(figures(withoutHolders(machine, [measured]))).toEqual(expected);
   });
 
   it('is taken from a machine without them, down to nothing', () => {

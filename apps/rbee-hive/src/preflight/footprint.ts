@@ -21,6 +21,14 @@ export function bytesHeld({ modelBytes, ownBytes }: Footprint, backend: Backend)
   return isHostMemory(backend) ? modelBytes + ownBytes : modelBytes;
 }
 
+/** A worker of whose part of the machine's memory it was measured how much comes free with it. */
+export function withHostBytes({ footprint, ...holder }: MemoryHolder, hostBytes: number): MemoryHolder {
+  const measured = isHostMemory(holder.backend)
+    ? { modelBytes: hostBytes, ownBytes: 0 }
+    : { modelBytes: footprint.modelBytes, ownBytes: hostBytes };
+  return { ...holder, footprint: measured };
+}
+
 /** The machine as it will be when these workers have gone. */
 export function withoutHolders(snapshot: ProbeSnapshot, holders: readonly MemoryHolder[]): ProbeSnapshot {
   return moveMemory(snapshot, holders, 1);

@@ -23,9 +23,11 @@ export async function adoptWorkers(options: AdoptionOptions): Promise<number> {
     const { url, backend, device, pinned, modelPath, slots, contextSize } = takeover;
     const worker = new Worker({ workerId, url, modelRef, backend, device, owned: true, pinned }, key, pool.context);
     worker.spec = { workerId, modelRef, modelPath, backend, device, slots, contextSize };
+    worker.installation = takeover.installation;
     await equip(worker, takeover.modelId, options);
     pool.add(worker, port);
     worker.adopt(await WorkerProcess.adopt(process, workerLogFile(logDir, workerId), clock), ready);
+    pool.noteProcess(worker);
   }
   return orphans.length;
 }

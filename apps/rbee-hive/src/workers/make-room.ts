@@ -1,13 +1,15 @@
 import { formatDuration, type Logger, type Narrate } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
 import { chooseEvictions } from '../preflight/choose-evictions.js';
+import { type MemoryHolder, withHostBytes } from '../preflight/footprint.js';
 import { chooseDevice, type PreflightRequest } from '../preflight/preflight.js';
 import type { MachineProbe } from '../probe/machine-probe.js';
+import { readPrivateBytes } from '../probe/private-memory.js';
 import type { ProbeSnapshot } from '../probe/snapshot.js';
 import { namingWorkers } from './naming-workers.js';
 import type { Worker } from './worker.js';
 import type { WorkerPool } from './worker-pool.js';
-import { holdersOf, type WorkerPreflight } from './worker-preflight.js';
+import type { WorkerPreflight } from './worker-preflight.js';
 
 /** How often room is looked for anew in one start; each time a worker has ended or has turned out to be in use. */
 const MOST_LOOKS = 20;
@@ -16,7 +18,7 @@ export interface RoomOptions {
   readonly clock: { now(): number };
   readonly log: Logger;
   readonly pool: Pick<WorkerPool, 'present'>;
-  readonly probe: Pick<MachineProbe, 'freshSnapshot'>;
+  readonly probe: Pick<MachineProbe, 'freshSnapshot' | 'simulated'>;
   readonly preflight: WorkerPreflight;
   /** Workers of this hive at a time; `undefined`: as many as fit. */
   readonly maxWorkers: number | undefined;
@@ -43,7 +45,13 @@ export class MakeRoom {
       if (!hasDevice(request, snapshot)) return;
       const mayGo = pool.present.filter((worker) => worker !== place && this.mayGo(worker) && !stayed.has(worker));
       const leaving = mayGo.filter((worker) => worker.leaving);
-      const lackWithout = (gone: readonly Worker[]) => preflight.findLack(request, snapshot, holdersOf(gone));
+      const holders = await this.measure(mayGo);
+      const lackWithout = (gone: readonly Worker[]) =>
+        preflight.findLack(
+          request,
+          snapshot,
+          gone.flatMap((worker) => holders.get(worker) ?? []),
+        );
       const fits = (gone: readonly Worker[]) => this.hasPlace(place, gone) && lackWithout(gone) === undefined;
       if (fits([])) return;
       // Those that end anyway come first.
@@ -73,6 +81,21 @@ export class MakeRoom {
     const { maxWorkers } = this.options;
     if (maxWorkers === undefined || this.hasPlace(place, [])) return;
     throw this.toFullError(place, maxWorkers);
+  }
+
+  /** What comes free with each of these workers. */
+  private async measure(workers: readonly Worker[]): Promise<ReadonlyMap<Worker, MemoryHolder>> {
+    const holders = new Map<Worker, MemoryHolder>();
+    for (const worker of workers) {
+      const { held } = worker;
+      if (held === undefined) continue;
+      const { pid } = worker.toView();
+      // Simulated figures know nothing of real processes.
+      const isReal = pid !== undefined && !this.options.probe.simulated;
+      const hostBytes = isReal ? await readPrivateBytes(pid) : undefined;
+      holders.set(worker, hostBytes === undefined ? held : withHostBytes(held, hostBytes));
+    }
+    return holders;
   }
 
   private mayGo(worker: Worker): boolean {

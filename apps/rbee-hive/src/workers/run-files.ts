@@ -27,6 +27,8 @@ export interface WorkerTakeover {
   slots?: number | undefined;
   contextSize?: number | undefined;
   pinned: boolean;
+  /** Folder of the installation that it runs from; left out: not known. */
+  installation?: string | undefined;
 }
 
 /** The files of running workers, in a folder that only the user can read: `<id>.key` and `<id>.json`. */
@@ -144,13 +146,15 @@ function isIdentity(value: unknown): value is ProcessIdentity {
 }
 
 function isTakeover(value: unknown): value is WorkerTakeover {
-  const { url, modelId, modelPath, backend, device, slots, contextSize, pinned } = (value ??
+  const { url, modelId, modelPath, backend, device, slots, contextSize, pinned, installation } = (value ??
     {}) as Partial<WorkerTakeover>;
   const texts = [url, modelId, modelPath].every((text) => typeof text === 'string') && URL.canParse(url ?? '');
+  const known = installation === undefined || typeof installation === 'string';
   const counts = [slots, contextSize].every((count) => count === undefined || Number.isInteger(count));
   return (
     texts &&
     counts &&
+    known &&
     Number.isInteger(device) &&
     typeof pinned === 'boolean' &&
     backendSchema.safeParse(backend).success

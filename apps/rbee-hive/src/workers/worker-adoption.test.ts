@@ -36,8 +36,14 @@ describe('the workers of a killed hive', () => {
       workers.every(({ model_digest, memory_bytes }) => model_digest?.length === 64 && Number(memory_bytes) > 0),
     ).toBe(true);
     expect(await taken.worker(first?.worker_id ?? '')).toMatchObject({ api_key: first?.api_key });
-    expect(readRecord(left).hive).toEqual(identify(process.pid));
     expect((await taken.startEvents(first?.worker_id ?? '')).at(-1)).toMatchObject({ type: 'end', state: 'idle' });
+    expect(readRecord(left).hive).toEqual(identify(process.pid));
+    // The installation that it runs from must stay as long as it runs.
+    const note = join(left.home, '.rbee/run/hives', `${processOf(left).pid}.json`);
+    expect(JSON.parse(readFileSync(note, 'utf8'))).toMatchObject({ installation: expect.any(String) });
+    await taken.shutDownWorker(first?.worker_id ?? '');
+    await taken.until((list) => list.length === 1);
+    expect(existsSync(note)).toBe(false);
   });
 
   it('are stopped by the hive that took them over', async () => {

@@ -26,6 +26,10 @@ export interface WorkerPoolOptions {
   runFiles: RunFiles;
   /** This process, for the records of its workers. */
   hive: ProcessIdentity;
+  /** Folder of the installation that this hive and its workers run from. */
+  installation: string;
+  /** Notes that a process must not lose the files that it runs from; the returned function takes the note away. */
+  noteProcess: (process: ProcessIdentity & { installation: string }) => () => void;
   crashes: CrashRecords;
   memoryKills: MemoryKills;
   /** A worker that nobody told to end has gone. */
@@ -41,6 +45,7 @@ export class WorkerPool {
   /** Timers that forget failed workers. */
   private readonly forgetting = new Map<string, () => void>();
   private readonly quarantine = new PortQuarantine();
+  private readonly processNotes = new Map<string, () => void>();
 
   constructor(private readonly options: WorkerPoolOptions) {}
 
@@ -117,6 +122,7 @@ export class WorkerPool {
       modelPath: spec.modelPath,
       slots: spec.slots,
       contextSize: spec.contextSize,
+      installation: this.installationOf(worker),
     };
     runFiles.writeRecord({
       workerId: worker.id,
@@ -126,6 +132,23 @@ export class WorkerPool {
       hive,
       takeover,
     });
+    this.noteProcess(worker);
+  }
+
+  /** Sees to it that nobody removes the installation under a worker's process, also when this hive is gone. */
+  noteProcess(worker: Worker): void {
+    const { processIdentity: process } = worker;
+    if (process === undefined || this.processNotes.has(worker.id)) return;
+    try {
+      const note = this.options.noteProcess({ ...process, installation: this.installationOf(worker) });
+      this.processNotes.set(worker.id, note);
+    } catch (error) {
+      this.options.log.warn({ error, worker_id: worker.id }, 'the process of a worker could not be noted');
+    }
+  }
+
+  private installationOf({ installation = this.options.installation }: Worker): string {
+    return installation;
   }
 
   /** Takes a callback. A worker with an unknown id is listed and watched, but not owned. */
@@ -208,7 +231,11 @@ export class WorkerPool {
       this.forgetSurplus();
       return;
     }
-    if (!worker.released) runFiles.remove(worker.id);
+    if (!worker.released) {
+      runFiles.remove(worker.id);
+      this.processNotes.get(worker.id)?.();
+    }
+    this.processNotes.delete(worker.id);
     this.freePort(worker);
     if (!worker.failed) this.forget(worker.id);
     if (worker.loss !== undefined && !worker.released) onLost(worker, worker.loss);

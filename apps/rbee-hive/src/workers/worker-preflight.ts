@@ -91,7 +91,8 @@ export class WorkerPreflight {
       const workers = this.pool.present;
       const movable = holdersOf(workers.filter((worker) => worker.movable));
       // Those that are starting will have taken what they were promised, and can be ended then.
-      const roomLater = fits(request, withoutHolders(snapshot, movable), this.promisedForGood);
+      const waits = workers.some((worker) => worker.movable && !worker.evictable);
+      const roomLater = waits && fits(request, withoutHolders(snapshot, movable), this.promisedForGood);
       throw namingWorkers(error, workers, roomLater);
     }
   }

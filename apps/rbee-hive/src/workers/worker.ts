@@ -47,6 +47,8 @@ export class Worker {
   model: Model | undefined;
   /** How it was started; `undefined` for a worker that this hive did not start, and for one that waits for its model. */
   spec: WorkerSpec | undefined;
+  /** Folder of the installation that it runs from, where that is not the hive's own. */
+  installation: string | undefined;
   /** Why it was lost, when nobody told it to end. */
   loss: WorkerLoss | undefined;
   /** When it became ready for jobs, in milliseconds since the epoch. */

@@ -47,7 +47,10 @@ export const EVILS: Readonly<Record<string, Evil>> = {
   'hangs after the head of a stream': (socket) => socket.write(STREAM_HEAD),
   'hangs after the head of an answer': (socket) => socket.write(JSON_HEAD),
   'hangs in the middle of an answer': (socket) => socket.write(JSON_HEAD + chunk('{"status": "o')),
-  'trickles its head': (socket) => repeat(socket, 'H', TRICKLE_MS),
+  'trickles its head': (socket) => {
+    socket.write('HTTP/1.1 200 OK\r\nX-Slow: ');
+    repeat(socket, 'h', TRICKLE_MS);
+  },
   'trickles a stream': (socket) => {
     socket.write(`${STREAM_HEAD}${chunk('event: narration\ndata: ')}`);
     repeat(socket, chunk('x'), TRICKLE_MS);
