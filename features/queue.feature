@@ -148,3 +148,14 @@ Feature: The queue of the queen
     When all jobs that stand still go on
     Then all tasks end with "end"
     And the worker has 4 of 4 slots free
+
+  @L076
+  Scenario: Tasks spread over the hives of two machines
+    Given a node "attic" over SSH
+    And a queen runs
+    And an idle worker for "builtin:honeycomb" on attic
+    And an idle worker for "builtin:honeycomb" on localhost
+    When 8 clients post a task each at once
+    Then all tasks end with "end"
+    And no task was sent to a worker that was busy
+    And each of the 2 workers served at least 2 of the tasks

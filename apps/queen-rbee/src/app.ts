@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import {
   type Clock,
   createNarrator,
+  identify,
   type Logger,
   listen,
   makeStateFolder,
@@ -18,6 +19,7 @@ import { TaskJournal } from './journal/task-journal.js';
 import { Leases } from './lease/leases.js';
 import type { HiveCommand } from './link/hive-process.js';
 import { LocalLink } from './link/local-link.js';
+import { StartedHiveRecord } from './link/started-hive-record.js';
 import { ModelSupply } from './models/model-supply.js';
 import { LiveNode } from './node/live-node.js';
 import { Nodes } from './node/nodes.js';
@@ -67,7 +69,11 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
   const shutdown = new AbortController();
   const hiveKey = settings.hiveTokenFile === undefined ? undefined : readSecretFile(settings.hiveTokenFile);
   const { hivePort } = settings;
-  const link = new LocalLink({ clock, log, timeouts, hivePort, hiveKey, hiveCommand: toHiveCommand(parts) });
+  const record = new StartedHiveRecord(
+    join(dirname(settings.database), 'run', `queen-hive-${hivePort}.json`),
+    identify(pid) ?? { pid, startTime: undefined },
+  );
+  const link = new LocalLink({ clock, log, timeouts, hivePort, hiveKey, record, hiveCommand: toHiveCommand(parts) });
   const onChange = () => queue.settle();
   const local = new LiveNode({ link, log, timeouts, variables, onChange });
   const nodes = new Nodes(local, log);

@@ -31,16 +31,23 @@ export interface HiveCommand {
 /** How long the workers of a killed hive may take to end. */
 const CLEAN_UP_MS = 10_000;
 
-/** A hive that runs as a child of this process, in a session of its own. */
+/** A process of which nobody here is the parent is looked at this often. */
+const LOOK_MS = 250;
+
+/** A hive on this machine: a child of this process, in a session of its own, or one that an earlier queen has started. */
 export class HiveProcess {
-  readonly #process: StartedProcess;
+  readonly #process: Pick<StartedProcess, 'pid' | 'startTime' | 'exited'>;
   readonly #command: HiveCommand;
   readonly #outputFile: string;
   readonly #outputStart: number;
   /** Settles when the process has ended and was reaped. */
   readonly exited: Promise<Exit>;
 
-  private constructor(process: StartedProcess, command: HiveCommand, outputStart: number) {
+  private constructor(
+    process: Pick<StartedProcess, 'pid' | 'startTime' | 'exited'>,
+    command: HiveCommand,
+    outputStart: number,
+  ) {
     this.#process = process;
     this.#command = command;
     this.#outputFile = command.outputFile;
@@ -61,6 +68,23 @@ export class HiveProcess {
     } finally {
       closeSync(outputDescriptor);
     }
+  }
+
+  /** Takes charge of a hive that an earlier queen has started with the same command. */
+  static adopt({ pid, startTime }: ProcessIdentity, command: HiveCommand, clock: Clock): HiveProcess {
+    const exited = new Promise<Exit>((resolve) => {
+      const stop = clock.every(LOOK_MS, () => {
+        if (isRunning({ pid, startTime })) return;
+        stop();
+        // Only its parent could know more.
+        resolve({ code: null, signal: null });
+      });
+    });
+    return new HiveProcess({ pid, startTime, exited }, command, 0);
+  }
+
+  get identity(): ProcessIdentity {
+    return { pid: this.#process.pid, startTime: this.#process.startTime };
   }
 
   get pid(): number {

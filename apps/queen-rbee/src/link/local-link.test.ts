@@ -15,6 +15,7 @@ import {
   type Timeouts,
 } from '@rbee/daemon-kit';
 import { LocalLink } from './local-link.js';
+import { StartedHiveRecord } from './started-hive-record.js';
 
 const TINY_HIVE = fileURLToPath(new URL('../testing/tiny-hive.mjs', import.meta.url));
 
@@ -47,7 +48,17 @@ describe('LocalLink', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  const build = (behaviour: string, timeouts: Partial<Timeouts> = {}, command = process.execPath) => {
+  const record = (queen: ProcessIdentity) => new StartedHiveRecord(join(folder, 'run/hive.json'), queen);
+  const me = () => identify(process.pid) as ProcessIdentity;
+  /** A queen that has been killed: its start time is nobody's. */
+  const killedQueen = () => record({ pid: process.pid, startTime: 'long ago' });
+
+  const build = (
+    behaviour: string,
+    timeouts: Partial<Timeouts> = {},
+    command = process.execPath,
+    noted: StartedHiveRecord = record(me()),
+  ) => {
     const outputFile = join(folder, 'rbee-hive.out.log');
     const note = "require('node:fs').writeFileSync(process.argv[1], process.argv.slice(2).join(' '))";
     const cleanUpArgs = ({ pid, startTime }: ProcessIdentity) => [
@@ -61,6 +72,7 @@ describe('LocalLink', () => {
       timeouts: { ...DEFAULT_TIMEOUTS, ...timeouts },
       hivePort,
       hiveCommand: { command, args, variables: process.env, outputFile, cleanUpArgs },
+      record: noted,
     });
     links.push(link);
     return link;
@@ -81,6 +93,44 @@ describe('LocalLink', () => {
     await link.stopHive(narrate);
     expect(identify(first?.pid ?? 0)).toBeUndefined();
     expect(existsSync(join(folder, 'cleaned-up'))).toBe(false);
+  });
+
+  it('takes over the hive of a killed queen, and ends it', async () => {
+    const { pid = 0 } = await build('healthy', {}, process.execPath, killedQueen()).startHive(narrate);
+    // That queen is no more: nothing of it may end the hive.
+    links.length = 0;
+    const next = build('healthy');
+    expect(await next.findHive()).toMatchObject({ pid });
+    expect(next.ownsHive).toBe(true);
+    await expect(next.stopHive(narrate)).resolves.toBe(true);
+    expect(identify(pid)).toBeUndefined();
+    expect(existsSync(join(folder, 'run/hive.json'))).toBe(false);
+  });
+
+  it('ends the hive of a killed queen that it has not met', async () => {
+    const { pid = 0 } = await build('healthy', {}, process.execPath, killedQueen()).startHive(narrate);
+    links.length = 0;
+    await expect(build('healthy').stopHive(narrate)).resolves.toBe(true);
+    expect(identify(pid)).toBeUndefined();
+  });
+
+  it('ends the workers of a hive that was killed together with its queen', async () => {
+    const { pid = 0 } = await build('healthy', {}, process.execPath, killedQueen()).startHive(narrate);
+    links.length = 0;
+    const hive = identify(pid) as ProcessIdentity;
+    process.kill(pid, 'SIGKILL');
+    while (identify(pid)) await new Promise((resolve) => setTimeout(resolve, 5));
+    await expect(build('healthy').stopHive(narrate)).resolves.toBe(false);
+    expect(readFileSync(join(folder, 'cleaned-up'), 'utf8')).toBe(`${pid} ${hive.startTime}`);
+  });
+
+  it('leaves a hive alone whose queen still runs', async () => {
+    const { pid = 0 } = await build('healthy').startHive(narrate);
+    const other = build('healthy');
+    await other.findHive();
+    expect(other.ownsHive).toBe(false);
+    await expect(other.stopHive(narrate)).resolves.toBe(false);
+    expect(identify(pid)).toBeDefined();
   });
 
   it('leaves a hive alone that it did not start', async () => {

@@ -15,6 +15,7 @@ import { type HiveCommand, HiveProcess } from './hive-process.js';
 import { hiveStartFailed } from './hive-start-error.js';
 import type { HiveHealth, Link } from './link.js';
 import { StartGate } from './start-gate.js';
+import type { StartedHiveRecord } from './started-hive-record.js';
 import { WorkerTransports } from './worker-transports.js';
 
 const FIRST_POLL_MS = 25;
@@ -29,6 +30,8 @@ export interface LocalLinkOptions {
   readonly hiveKey?: Secret | undefined;
   /** How a hive is started. */
   readonly hiveCommand: HiveCommand;
+  /** Where the hive that this queen starts is noted; left out: nowhere. */
+  readonly record?: StartedHiveRecord | undefined;
 }
 
 /** The link to this machine: HTTP on the loopback address, and a hive that is started as a child when none answers. */
@@ -69,8 +72,10 @@ export class LocalLink implements Link {
     return () => undefined;
   }
 
-  findHive(signal?: AbortSignal): Promise<HiveHealth | undefined> {
-    return askHealth(this.hive, { timeoutMs: this.#options.timeouts.health_call, signal });
+  async findHive(signal?: AbortSignal): Promise<HiveHealth | undefined> {
+    const health = await askHealth(this.hive, { timeoutMs: this.#options.timeouts.health_call, signal });
+    if (health) this.#takeOver(health);
+    return health;
   }
 
   startHive(narrate: Narrate): Promise<HiveHealth> {
@@ -93,8 +98,31 @@ export class LocalLink implements Link {
     this.#workers.close();
   }
 
+  /** A hive that a killed queen has started is this queen's now: nobody else would end it. */
+  #takeOver({ pid }: HiveHealth): void {
+    const { clock, log, record, hiveCommand } = this.#options;
+    if (this.#owned) return;
+    const orphan = record?.orphan();
+    if (orphan === undefined || orphan.pid !== pid) return;
+    const hive = HiveProcess.adopt(orphan, hiveCommand, clock);
+    if (!hive.running) return;
+    log.info({ pid, node: this.node }, 'took over the hive that an earlier queen has started');
+    this.#own(hive);
+  }
+
+  /** What a killed queen has left and this one has not met: its hive, or the workers of that. */
+  async #meetOrphan(): Promise<void> {
+    const { clock, record, hiveCommand } = this.#options;
+    const orphan = record?.orphan();
+    if (this.#owned || this.#killed || orphan === undefined) return;
+    const hive = HiveProcess.adopt(orphan, hiveCommand, clock);
+    if (hive.running) await this.findHive();
+    else this.#killed = hive;
+  }
+
   async #stopOwned(narrate: Narrate): Promise<boolean> {
-    const { clock, log, timeouts } = this.#options;
+    const { clock, log, timeouts, record } = this.#options;
+    await this.#meetOrphan();
     const hive = this.#owned;
     // The news of its end may still be on its way.
     const killedBefore = hive ?? this.#killed;
@@ -102,6 +130,7 @@ export class LocalLink implements Link {
     this.#owned = undefined;
     if (!hive?.running) {
       await killedBefore?.endWorkers(clock);
+      if (killedBefore) record?.remove();
       return false;
     }
     const say = (human: string, level: 'info' | 'warn' = 'info') =>
@@ -109,6 +138,7 @@ export class LocalLink implements Link {
     say(`stopping the hive (pid ${hive.pid})`);
     const limit = timeouts.queen_waits_for_hives;
     const { killed } = await hive.end(clock, limit);
+    record?.remove();
     if (!killed) return true;
     log.warn(
       { pid: hive.pid, reason: 'shutdown took too long', signal: 'SIGKILL', at: new Date(clock.now()).toISOString() },
@@ -145,8 +175,9 @@ export class LocalLink implements Link {
   }
 
   #own(hive: HiveProcess): void {
-    const { log } = this.#options;
+    const { log, record } = this.#options;
     this.#owned = hive;
+    record?.write(hive.identity);
     this.#killed = undefined;
     void hive.exited.then(({ code, signal }) => {
       if (this.#owned !== hive) return;
