@@ -70,6 +70,11 @@ export function expectationOf({ process, fault, phase }: Cell): Expectation {
     const why = 'a worker that cannot be started is not tried for ever: the machine may lack memory for it';
     return { outcomes: ['same', 'error'], codes: /^WORKER_(STARTUP_FAILED|CRASHED)$/, withinMs: SAME_MS, why };
   }
+  if (process === 'sshd' && fault === 'SIGKILL') {
+    // Three attempts with waits of 200 and 400 ms, which may be over before a service manager has started it again.
+    const why = 'a server that refuses three attempts to connect is no machine to wait for';
+    return { outcomes: ['same', 'error'], codes: /^SSH_CONNECTION_TIMEOUT$/, withinMs: SAME_MS, why };
+  }
   return { outcomes: ['same'], withinMs: SAME_MS, why: 'what is lost is started again, and goes on where it was' };
 }
 

@@ -16,7 +16,8 @@ export const PORTS_PER_SCENARIO = 20;
 const FIRST_PORT = 20_000;
 const PORTS_PER_RUNNER = 4_000;
 
-let next = 0;
+// Not at the beginning, so that two runs at the same time seldom meet.
+let next = Math.floor(Math.random() * (PORTS_PER_RUNNER / PORTS_PER_SCENARIO));
 
 /** A block of free ports that no scenario of this run uses, in whichever of the parallel runners. */
 export async function takePorts(): Promise<Ports> {

@@ -112,7 +112,7 @@ describe('the routes', () => {
 describe('a request that fails', () => {
   let shared: TestHive;
   beforeAll(async () => {
-    shared = await TestHive.start();
+    shared = await TestHive.start({ timeouts: { download_retry: 5 } });
   });
   afterAll(() => shared.stop());
 

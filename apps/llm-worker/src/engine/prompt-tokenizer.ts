@@ -5,7 +5,7 @@ import { cutText, type SliceBounds } from './cut-text.js';
 import type { PieceForm } from './token-piece.js';
 
 /** The engine's tokenizer; it blocks the event loop, SentencePiece's for a time that grows with the square of the text. */
-export type Tokenize<T extends number> = (text: string, control: boolean, trim?: 'trimLeadingSpace') => T[];
+type Tokenize<T extends number> = (text: string, control: boolean, trim?: 'trimLeadingSpace') => T[];
 
 export interface TokenizerVocabulary<T extends number> {
   readonly form: PieceForm;
