@@ -27,7 +27,7 @@ export interface CellResult extends Cell {
 }
 
 /** Undisturbed answers by prompt. */
-export type Answers = Readonly<Record<'short' | 'long', string>>;
+type Answers = Readonly<Record<'short' | 'long', string>>;
 
 /** What the same commands print when nothing goes wrong. */
 export async function answerUndisturbed(hub: TestHub): Promise<Answers> {

@@ -82,12 +82,12 @@ async function undisturbed(site: Site, prompt: string): Promise<string> {
 }
 
 /** The pid of a worker, from its command line. */
-export function pidOfWorker(site: Site, workerId: string): number | undefined {
+function pidOfWorker(site: Site, workerId: string): number | undefined {
   return site.processes().find(({ command }) => command.includes(`--worker-id ${workerId} `))?.pid;
 }
 
 /** Starts workers of the model until so many of them serve. */
-export async function spawnUntil(site: Site, count: number): Promise<void> {
+async function spawnUntil(site: Site, count: number): Promise<void> {
   await waitUntil(
     async () => {
       const alive = (await site.workers()).filter(({ worker_id }) => pidOfWorker(site, worker_id) !== undefined);

@@ -32,7 +32,7 @@ export const LINKS: Readonly<Record<ProcessName, string>> = {
  * code 1, in at most so much time after the fault, and a message that says what to type next. `cancelled`: there is no user any more; the
  * task is over and its slot free in time. `n/a`: the combination has no meaning.
  */
-export interface Expectation {
+interface Expectation {
   readonly outcomes: readonly ('same' | 'error' | 'cancelled' | 'n/a')[];
   readonly codes?: RegExp;
   readonly withinMs: number;

@@ -12,7 +12,7 @@ const WORDS_BEFORE = 10;
 const HELD_BYTES = 8 * 2 ** 20;
 
 /** A phase that is being made ready on a site, before the keeper is started. */
-export interface Stage {
+interface Stage {
   /** Resolves when the keeper's task is in the phase. */
   reached(keeper: Program): Promise<void>;
   /** Lets the task go on, after the fault has begun. */

@@ -13,7 +13,7 @@ export interface SitePorts {
   readonly workers: number;
 }
 
-export const PORTS_PER_SITE = 20;
+const PORTS_PER_SITE = 20;
 /** Below the ports that a kernel gives out by itself, and beside those of the scenarios. */
 const FIRST = 12_000;
 const BLOCKS = 350;

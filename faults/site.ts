@@ -38,9 +38,9 @@ export function endOnSignal(): void {
 const END_MS = 45_000;
 
 /** How the node is reached: over a real SSH server, or at a hive that listens on an address. */
-export type Way = 'ssh' | 'direct';
+type Way = 'ssh' | 'direct';
 
-export interface SiteOptions {
+interface SiteOptions {
   readonly way: Way;
   readonly hubEndpoint: string;
   /** Slots of each worker. */

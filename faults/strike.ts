@@ -6,7 +6,7 @@ import { pass } from './seconds.js';
 import type { Site } from './site.js';
 
 /** A fault that has begun. */
-export interface Blow {
+interface Blow {
   /** Resolves when the fault is over: what stood still goes on, what was cut is mended. */
   readonly over: Promise<void>;
 }

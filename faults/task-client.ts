@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import { SseDecoder } from '@rbee/protocol';
 import { pass } from './seconds.js';
 
-export interface ClientOptions {
+interface ClientOptions {
   readonly queenUrl: string;
   /** Body of the task; must have a `job_id`. */
   readonly body: Readonly<Record<string, unknown>> & { readonly job_id: string };
