@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { parseInput } from './field.js';
-import { inferenceEventSchema, inferenceRequestSchema, normalizeInferenceEvent } from './inference.js';
+import { inferenceEventSchema, inferenceRequestSchema, normalizeInferenceEvent, seedOfResumed } from './inference.js';
 import type { RbeeError } from './rbee-error.js';
 import { taskRequestSchema } from './task.js';
 
@@ -35,9 +35,18 @@ const SAMPLING_DEFAULTS = {
   template: 'auto',
 };
 
+const TASK_DEFAULTS = {
+  temperature: 0.7,
+  backend: 'cpu',
+  model: 'builtin:honeycomb',
+  priority: 'interactive',
+  on_disconnect: 'cancel',
+  resume: true,
+};
+
 describe.each([
-  ['an inference request', parse, { temperature: 1, ...SAMPLING_DEFAULTS }],
-  ['a task request', parseTask, { temperature: 0.7, backend: 'cpu', model: 'builtin:honeycomb', ...SAMPLING_DEFAULTS }],
+  ['an inference request', parse, { temperature: 1, resumable: false, ...SAMPLING_DEFAULTS }],
+  ['a task request', parseTask, { ...TASK_DEFAULTS, ...SAMPLING_DEFAULTS }],
 ] as const)('%s', (_name, read, defaults) => {
   it('needs only a prompt', () => {
     const body = JSON.parse(JSON.stringify(read({ prompt: 'Hello' })));
@@ -182,4 +191,21 @@ describe('an older event', () => {
     'text',
     [],
   ])('of no older shape stays as it is: %j', (event) => expect(normalizeInferenceEvent(event)).toBe(event));
+});
+
+describe('the seed of a resumed generation', () => {
+  it.each([
+    [7, 0, 7],
+    [0, 1, 0x9e3779b9],
+    [0xffffffff, 1, 0x9e3779b8],
+    [7, 3, (7 + 3 * 0x9e3779b9) % 2 ** 32],
+  ])('%d behind %d tokens is %d', (seed, delivered, expected) => {
+    expect(seedOfResumed(seed, delivered)).toBe(expected);
+  });
+
+  it('differs after every number of tokens', () => {
+    const seeds = Array.from({ length: 5_000 }, (_, delivered) => seedOfResumed(42, delivered));
+    expect(new Set(seeds).size).toBe(seeds.length);
+    for (const seed of seeds) expect(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32).toBe(true);
+  });
 });

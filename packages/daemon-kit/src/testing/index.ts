@@ -1,2 +1,2 @@
-export * from './manual-clock.js';
 export * from './evil-peer.js';
+export * from './manual-clock.js';
