@@ -14,7 +14,7 @@ Feature: The queue of the queen
       | 127.0.1.1 | first  |
       | 127.0.1.2 | second |
     And I start `rbee-keeper infer --prompt "hello"`
-    Then stderr comes to show "waiting: place 2 in the queue, about [\d.]+ m?s \(the only slot of the worker is in use\)"
+    Then stderr comes to show "waiting: place 2 in the queue, (about [\d.]+|less than 1) s \(the only slot of the worker is in use\)"
     And the tasks are served in the order first,second
     And stderr comes to show "waiting: place 1 in the queue, about"
     And stdout comes to show "one two three"

@@ -212,7 +212,11 @@ describe('a worker that serves', () => {
     const all = await infer(worker, { ...STORY, max_tokens: 40, resume });
     expect(eventsOf(all, 'started')).toHaveLength(0);
     expect(eventsOf(all, 'token').map((token) => token.i)).toEqual([30, 31, 32, 33, 34, 35, 36, 37, 38, 39]);
-    expect(all.at(-1)).toMatchObject({ type: 'end', tokens_out: 40, prompt_tokens: 7 });
+    expect(all.at(-1)).toMatchObject({ type: 'end', tokens_out: 40, resumed_tokens: 30, prompt_tokens: 7 });
+    expect(eventsOf(whole, 'end')[0]).not.toHaveProperty('resumed_tokens');
+    expect(eventsOf(all, 'narration').map(({ human }) => human)).toContainEqual(
+      expect.stringMatching(/^generated 10 more tokens in /),
+    );
   });
 
   it('tells the tokens of the prompt to who wants to go on elsewhere, and what is sampled goes on by a rule', async () => {

@@ -20,7 +20,7 @@ import {
 import type { Engine, Job, Lease } from './engine/engine.js';
 import type { GenerationEnd, GenerationFigures } from './engine/generation.js';
 import type { Emit } from './engine/output-window.js';
-import { narrateEnd, narrateFailure, narratePrompt, narrateStart } from './job-narration.js';
+import { narrateEnd, narrateFailure, narratePrompt, narrateStart, resumedTokens } from './job-narration.js';
 import type { Jobs, RunningJob } from './jobs.js';
 import { Reader } from './reader.js';
 import { toTokenFrame } from './token-frame.js';
@@ -159,8 +159,8 @@ async function answerStream(
   try {
     const result = await end;
     stopMetrics();
-    narrateEnd(narrate, { id, result });
-    reader.send({ type: 'end', ...toFields(result) });
+    narrateEnd(narrate, { id, job, result });
+    reader.send({ type: 'end', ...toFields(result, job) });
   } catch (error) {
     stopMetrics();
     narrateFailure(narrate, { id, error: toRbeeError(error), tokensOut: figures.tokensOut });
@@ -170,14 +170,14 @@ async function answerStream(
   }
 }
 
-async function answerOnce(call: InferCall, { lease, running }: Accepted): Promise<Reply<GenerationResult>> {
+async function answerOnce(call: InferCall, { job, lease, running }: Accepted): Promise<Reply<GenerationResult>> {
   const { id } = running;
   let text = '';
   const emit: Emit = (piece) => {
     text += piece;
   };
   const { end } = lease.generate({ ...toOptions(call), signal: running.signal, emit });
-  return new Reply({ job_id: id, ...toFields(await end), text }, 200, { 'X-Request-Id': id });
+  return new Reply({ job_id: id, ...toFields(await end, job), text }, 200, { 'X-Request-Id': id });
 }
 
 /** Each event goes to the log with its own correlation id. */
@@ -211,9 +211,11 @@ function toOptions({ body }: InferCall) {
   };
 }
 
-function toFields(result: GenerationEnd) {
+function toFields(result: GenerationEnd, job: Job) {
+  const resumed = resumedTokens(job);
   return {
     tokens_out: result.tokensOut,
+    ...(resumed > 0 ? { resumed_tokens: resumed } : {}),
     decode_time_ms: round(result.decodeMs),
     stop_reason: result.stopReason,
     stop_sequence_matched: result.stopMatched,
@@ -225,7 +227,7 @@ function toFields(result: GenerationEnd) {
 }
 
 function toMetrics(id: string, figures: GenerationFigures, job: Job, vramBytes: number): InferenceEvent {
-  const generated = figures.tokensOut - (job.tokens.length - job.promptTokens);
+  const generated = figures.tokensOut - resumedTokens(job);
   return {
     type: 'metrics',
     job_id: id,

@@ -30,14 +30,17 @@ export function narratePrompt(narrate: Narrate, { id, figures }: { id: string; f
 }
 
 /** Tells how a job ended. */
-export function narrateEnd(narrate: Narrate, { id, result }: { id: string; result: GenerationEnd }): void {
+export function narrateEnd(narrate: Narrate, facts: { id: string; job: Job; result: GenerationEnd }): void {
+  const { id, job, result } = facts;
   const { tokensOut, promptMs, decodeMs, stopReason } = result;
   const ms = promptMs + decodeMs;
+  const resumed = resumedTokens(job);
+  const more = resumed > 0 ? ' more' : '';
   narrate({
     actor: 'inference-backend',
     action: 'inference_complete',
     target: id,
-    human: `generated ${countTokens(tokensOut)} in ${formatDuration(ms)}: ${ENDINGS[stopReason]}`,
+    human: `generated ${countTokens(tokensOut - resumed, more)} in ${formatDuration(ms)}: ${ENDINGS[stopReason]}`,
     duration_ms: Math.round(ms),
   });
 }
@@ -56,6 +59,11 @@ export function narrateFailure(narrate: Narrate, facts: { id: string; error: Rbe
   });
 }
 
-function countTokens(count: number): string {
-  return count === 1 ? '1 token' : `${count} tokens`;
+/** Tokens of the answer that a job began with, made by another worker. */
+export function resumedTokens(job: Job): number {
+  return job.tokens.length - job.promptTokens;
+}
+
+function countTokens(count: number, more = ''): string {
+  return count === 1 ? `1${more} token` : `${count}${more} tokens`;
 }

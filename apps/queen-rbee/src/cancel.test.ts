@@ -47,7 +47,7 @@ describe('a task that is ended early', () => {
     expect((await cancel('nobody')).status).toBe(204);
   });
 
-  it('stops in the middle of its tokens, and frees the slot before the client hears of it', async () => {
+  it('stops in the middle of its tokens, and frees the slot before the request to cancel it is answered', async () => {
     await withWorker();
     worker.script = hang(['a', 'b']);
     const answer = await queen.task({ job_id: 'j' });
@@ -145,6 +145,38 @@ describe('a task that is ended early', () => {
     await expectCancelled(answer);
   });
 
+  it('is told to the client at once; the slot is free when the worker has confirmed', async () => {
+    await withWorker({ cancel_ack: 60_000 });
+    worker.script = hang(['a']);
+    worker.deaf = true;
+    const answer = await queen.task({ job_id: 'j' });
+    await answer.until('token');
+    const cancelled = cancel('j');
+    await expectCancelled(answer);
+    const next = await queen.task({ job_id: 'next' });
+    await next.until('queued');
+    expect(worker.asked).toEqual(['j']);
+    await worker.crash();
+    await cancelled;
+    await cancel('next');
+    await expectCancelled(next);
+  });
+
+  it.each(['cancelled', 'stalled'])('leaves its id to nobody while it was %s and not confirmed', async (how) => {
+    await withWorker({ cancel_ack: 60_000, ...(how === 'stalled' ? { stall: 100 } : {}) });
+    worker.script = hang(['a']);
+    worker.deaf = true;
+    const first = await queen.task({ job_id: 'j' });
+    await first.until('token');
+    const cancelled = how === 'cancelled' ? cancel('j') : undefined;
+    const events = await first.all;
+    const again = await (await queen.task({ job_id: 'j' })).all;
+    expect(terminals(again)).toEqual(terminals(events));
+    expect(worker.asked).toEqual(['j']);
+    await worker.crash();
+    await cancelled;
+  });
+
   it('frees the slot within 100 ms when the client drops the connection', async () => {
     await withWorker();
     worker.script = hang(['a']);
@@ -184,7 +216,7 @@ describe('a task that is ended early', () => {
     expect(terminals(events)).toMatchObject([{ type: 'error', code: 'REQUEST_TIMEOUT', status: 408 }]);
     const [{ details: { deadline } = {} } = {}] = terminals(events) as { details?: { deadline?: string } }[];
     expect(Math.abs(Date.parse(String(deadline)) - Date.now())).toBeLessThan(1_000);
-    expect(worker.cancelled).toHaveLength(1);
+    await worker.watch.until(() => worker.cancelled.length === 1);
     await expectFreeSlot();
   });
 
@@ -212,7 +244,7 @@ describe('a task that is ended early', () => {
     expect(terminals(events)).toMatchObject([
       { type: 'error', code: 'INFERENCE_TIMEOUT', status: 408, details: { tokens_out: 2, limit_ms: 100 } },
     ]);
-    expect(worker.cancelled).toHaveLength(1);
+    await worker.watch.until(() => worker.cancelled.length === 1);
     await expectFreeSlot();
   });
 

@@ -57,6 +57,7 @@ describe('a task whose worker fails it', () => {
     expect(terminals(events)).toMatchObject([
       { code: 'WORKER_CRASHED', status: 500, retryable: true, details: { tokens_out: 3, worker_id: worker.id } },
     ]);
+    expect(terminals(events)[0]?.message).toMatch(/^the worker ended.*after 3 tokens$/);
     expect(events.find(({ error_kind }) => error_kind)).toMatchObject({
       error_kind: 'worker_crash',
       worker_id: worker.id,

@@ -50,7 +50,8 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
     listWorkers: async () => ({ workers: pool.list() }),
     getWorker: async ({ params }) => pool.get(params.worker_id).toDetail(),
     async spawnWorker({ body, correlationId }) {
-      const answer = await launcher.spawn(body, correlationId);
+      const leaving = pool.present.filter((worker) => worker.leaving);
+      const answer = await (parts.restarts.join(body, leaving) ?? launcher.spawn(body, correlationId));
       return new Reply(answer, answer.state === 'provisioning' ? 202 : 200);
     },
     workerEvents: ({ params, signal }, stream) => writeStart(pool.get(params.worker_id), stream, signal),
@@ -72,8 +73,11 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
       return worker.toView();
     },
     shutdownWorker: async ({ params, log }) => {
+      // One that was lost may have left the list, and only its new start is left to stop.
+      if (parts.restarts.giveUp(params.worker_id) && !pool.find(params.worker_id)) {
+        return accepted(`worker ${params.worker_id} is not started again`);
+      }
       const worker = pool.get(params.worker_id);
-      if (worker.failed) parts.restarts.giveUp(worker.id);
       const stopped = worker.failed ? Promise.resolve() : worker.stop('requested');
       stopped.catch((error: unknown) => log.error({ error, worker_id: worker.id }, 'stopping a worker failed'));
       return accepted(`worker ${worker.id} is shutting down`);

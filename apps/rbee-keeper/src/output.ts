@@ -152,7 +152,9 @@ export class Output {
       this.say(actor, text);
       return;
     }
-    const line = toPrintableLine(`[${actor}] ${text}`).slice(0, this.columns - 1);
+    const whole = toPrintableLine(`[${actor}] ${text}`);
+    const width = this.columns - 1;
+    const line = whole.length <= width ? whole : `${whole.slice(0, width - 1)}…`;
     this.transient(this.palette.dim(line));
   }
 

@@ -47,6 +47,14 @@ describe('renderError', () => {
     expect(render('INVALID_REQUEST', 'no', { details })).toContain(lines);
   });
 
+  it('lists a deadline only where the message does not name it', () => {
+    const details = { deadline: '2031-01-01T00:00:00.000Z' };
+    expect(render('REQUEST_TIMEOUT', `the deadline ${details.deadline} has passed`, { details })).not.toContain(
+      '  deadline:',
+    );
+    expect(render('REQUEST_TIMEOUT', 'too late', { details })).toContain(`  deadline: ${details.deadline}\n`);
+  });
+
   it.each(['rbee-keeper hive status', 'ssh -G attic shows what is set', '--node NAME', '~/.rbee/logs'])(
     'leaves what is typed as it is: %s',
     (suggestion) => {

@@ -26,6 +26,8 @@ const HIDDEN_FACTS = new Set([
   'resume_reason',
   'retry_after_seconds',
 ]);
+/** Facts that stand in the message as a rule; they are listed only where they don't. */
+const TOLD_ONCE = new Set(['deadline', 'variants']);
 const MEGABYTES = new Set(['required', 'available', 'missing', 'free', 'total']);
 
 /** The block for standard error: what happened, the facts, and what to do next. */
@@ -55,7 +57,7 @@ function factLines(error: RbeeError, how: ErrorRendering): [string, string][] {
   const facts: [string, string][] = [['code', error.code]];
   for (const [key, value] of Object.entries(error.details)) {
     if (key === 'tokens_out' && error.details.tokens !== undefined) continue;
-    if (HIDDEN_FACTS.has(key) || (key === 'variants' && isTold(value, error.message))) continue;
+    if (HIDDEN_FACTS.has(key) || (TOLD_ONCE.has(key) && isTold(value, error.message))) continue;
     const text = toFact(value);
     if (text === undefined) continue;
     const unit = inMegabytes && typeof value === 'number' && MEGABYTES.has(key) ? ' MB' : '';
@@ -66,9 +68,9 @@ function factLines(error: RbeeError, how: ErrorRendering): [string, string][] {
   return facts;
 }
 
-/** Whether a message names every item of a list. */
+/** Whether a message names a fact, or every item of a list. */
 function isTold(value: unknown, message: string): boolean {
-  return Array.isArray(value) && value.every((item) => message.includes(String(item)));
+  return [value].flat().every((item) => message.includes(String(item)));
 }
 
 function toFact(value: unknown): string | undefined {

@@ -137,6 +137,8 @@ export const metricsEventSchema = z.object({
 export const generationFields = {
   /** Tokens that the model generated. */
   tokens_out: z.number(),
+  /** How many of them came from workers that were lost before; the times below are without them. */
+  resumed_tokens: optional(z.number().int()),
   /** Milliseconds from the end of prompt evaluation to the last token. */
   decode_time_ms: z.number(),
   stop_reason: z.enum(STOP_REASONS),

@@ -81,7 +81,14 @@ export const spawnFields = {
   pinned: withDefault(z.boolean(), false),
 };
 
-export const spawnRequestSchema = acceptAliases({ model_ref: 'model' }, z.object(spawnFields));
+export const spawnRequestSchema = acceptAliases(
+  { model_ref: 'model' },
+  z.object({
+    ...spawnFields,
+    /** Whether the worker that the hive starts in place of a lost one of this kind will do, rather than one more. */
+    or_replacement: optional(z.boolean()),
+  }),
+);
 export type SpawnRequest = z.output<typeof spawnRequestSchema>;
 
 /** Answer once the worker's process has called back (200), or while its model is being fetched (202, `provisioning`). */

@@ -51,6 +51,17 @@ describe('LiveNode', () => {
     await watch.until(() => workerCount() === 0);
   });
 
+  it('does not list a worker again of which it only learns why it failed', async () => {
+    const worker = await hive.addWorker(new ScriptedWorker());
+    await node.connect();
+    const held = hive.held.get(worker.id);
+    if (held) held.state = 'failed';
+    await expect(node.refreshWorker(worker.id, {})).resolves.toMatchObject({ state: 'failed' });
+    expect(workerCount()).toBe(0);
+    await node.refreshWorker(worker.id, {});
+    expect(workerCount()).toBe(0);
+  });
+
   it('forgets everything when the hive dies, and finds it again by itself', async () => {
     await hive.addWorker(new ScriptedWorker());
     await node.connect();

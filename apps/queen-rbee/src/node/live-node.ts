@@ -277,8 +277,12 @@ export class LiveNode {
       params: { worker_id: id },
     });
     const { api_key, last_error: _error, ...worker } = detail;
-    this.#state.keepKey(id, api_key);
-    this.#state.keepWorker(worker);
+    // One that has failed is told about for a while, and is in no list any more.
+    if (worker.state === 'failed') this.#state.forgetWorker(id);
+    else {
+      this.#state.keepKey(id, api_key);
+      this.#state.keepWorker(worker);
+    }
     this.#options.onChange();
     return detail;
   }

@@ -94,7 +94,7 @@ function findWorker(matching: readonly FoundWorker[]): Placement | undefined {
   const reason =
     worker.state === 'idle'
       ? `it has the model loaded, ${expectedSlots(best)} of ${worker.slots_total} slots free`
-      : `it has the model loaded, all its ${worker.slots_total} slots seem busy`;
+      : 'one of its slots has just come free';
   return { action: 'use', node: node.name, worker: worker.worker_id, reason };
 }
 

@@ -14,6 +14,11 @@ export function queueFull(why: string, details: Record<string, unknown>, etaMs: 
   });
 }
 
+/** `1 task waits already`, `2 tasks wait already`; `whose` stands behind the noun. */
+export function countWaiting(count: number, whose = ''): string {
+  return count === 1 ? `1 task${whose} waits already` : `${count} tasks${whose} wait already`;
+}
+
 /** The error for a task whose turn would come only after its deadline. */
 export function deadlineUnreachable(position: number, etaMs: number, remainingMs: number): RbeeError {
   const [wait, rest] = [formatDuration(etaMs), formatDuration(Math.max(0, Math.round(remainingMs)))];

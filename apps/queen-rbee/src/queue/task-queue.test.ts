@@ -150,6 +150,14 @@ describe('TaskQueue', () => {
     expect((await bench.come('b')).outcome).toBe('waiting');
   });
 
+  it('says in words how few may wait', async () => {
+    const bench = new QueueBench({ queueLength: 2 });
+    bench.worker('w', 1);
+    for (let index = 0; index < 2; index++) await bench.come('a');
+    const { message } = errorOf(() => bench.queue.admit(bench.task('a'))) as Error;
+    expect(message).toBe('the queue is full: 1 task of the same client waits already, half of all places');
+  });
+
   it('takes in whoever can be served at once, however many wait for something else', async () => {
     const bench = new QueueBench({ queueLength: 1 });
     bench.worker('w', 1);

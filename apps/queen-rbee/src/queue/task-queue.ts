@@ -5,7 +5,7 @@ import type { Wanted, WorkerUsage } from '../placement/snapshot.js';
 import { type Claim, Claims, ClaimTally } from './claim.js';
 import { estimateWait, serviceRate } from './estimate-wait.js';
 import { fairOrder, LastServed, type Turn } from './fair-order.js';
-import { allSlotsBusy, deadlineUnreachable, queueFull } from './refusals.js';
+import { allSlotsBusy, countWaiting, deadlineUnreachable, queueFull } from './refusals.js';
 import { SlotCounts, type SlotLease } from './slot-counts.js';
 
 /** A task as the queue sees it. */
@@ -345,13 +345,13 @@ export class TaskQueue {
       );
     if (waiting.length >= queueLength) {
       const details = { bound: 'queue', waiting: waiting.length, limit: queueLength };
-      throw queueFull(`${waiting.length} tasks wait already`, details, shortest(waiting));
+      throw queueFull(countWaiting(waiting.length), details, shortest(waiting));
     }
     const own = waiting.filter((entry) => entry.client === client);
     const share = Math.max(1, Math.floor(queueLength / 2));
     if (own.length < share) return;
     const details = { bound: 'client', client, waiting: own.length, limit: share };
-    throw queueFull(`${own.length} tasks of the same client wait already, half of all places`, details, shortest(own));
+    throw queueFull(`${countWaiting(own.length, ' of the same client')}, half of all places`, details, shortest(own));
   }
 
   #checkDeadline(entry: Entry, workers: readonly WaitedFor[]): void {

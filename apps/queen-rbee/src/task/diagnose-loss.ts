@@ -26,14 +26,14 @@ export async function diagnoseLoss(loss: Loss): Promise<RbeeError> {
   if (node.standing.status === 'unreachable') {
     return new RbeeError(
       'WORKER_CONNECTION_LOST',
-      `the connection to ${node.name} broke off after ${tokensOut} tokens: ${node.standing.reason}`,
+      `the connection to ${node.name} broke off ${afterTokens(tokensOut)}: ${node.standing.reason}`,
       { details, suggestion: 'check the network to the node, then repeat the request', cause },
     );
   }
   if (await stillAnswers(loss)) {
     return new RbeeError(
       'WORKER_CONNECTION_LOST',
-      `the connection to worker ${workerId} broke off after ${tokensOut} tokens`,
+      `the connection to worker ${workerId} broke off ${afterTokens(tokensOut)}`,
       {
         details,
         suggestion: 'repeat the request; if it happens again, check the network to the node',
@@ -44,13 +44,19 @@ export async function diagnoseLoss(loss: Loss): Promise<RbeeError> {
   const why = await askHive(loss);
   return new RbeeError(
     'WORKER_CRASHED',
-    `worker ${workerId} ended after ${tokensOut} tokens${why ? `: ${why.message}` : ''}`,
+    why ? `${why.message}, ${afterTokens(tokensOut)}` : `the worker ended ${afterTokens(tokensOut)}`,
     {
       details: { ...details, ...(why ? { reason: why.code } : {}) },
       suggestion,
       cause,
     },
   );
+}
+
+/** When something happened to an answer: `before the first token`, `after 1 token`, `after 2 tokens`. */
+export function afterTokens(count: number): string {
+  if (count === 0) return 'before the first token';
+  return count === 1 ? 'after 1 token' : `after ${count} tokens`;
 }
 
 async function stillAnswers({ target, correlationId }: Loss): Promise<boolean> {

@@ -1,4 +1,5 @@
 import type { RbeeError } from '@rbee/protocol';
+import { isHiveLost } from '../node/at-node.js';
 import type { LiveNode } from '../node/live-node.js';
 
 /** What a node failed with, while the task had not begun there. */
@@ -41,6 +42,11 @@ export function isNodeTrouble(error: RbeeError): boolean {
 /** Whether a connection or a process was lost, rather than that somebody refused. */
 export function isLoss(error: RbeeError): boolean {
   return /^(WORKER_CRASHED|WORKER_CONNECTION_LOST|CONNECTION_TIMEOUT)$/.test(error.code) || isBrokenOff(error);
+}
+
+/** Whether the hive of a task, or the way to it, was lost: that says nothing about the task, and another hive can be started. */
+export function isHiveOrWayLost(error: RbeeError): boolean {
+  return isHiveLost(error) || isBrokenOff(error);
 }
 
 /** Whether a connection ended that had stood, without going silent first: it may well come about again at once. */

@@ -1,9 +1,11 @@
 import { type Clock, sleep, type Timeouts, withTimeout } from '@rbee/daemon-kit';
-import { isRbeeError, RbeeError } from '@rbee/protocol';
+import { isRbeeError, LOCALHOST, RbeeError } from '@rbee/protocol';
+import { isHiveLost } from '../node/at-node.js';
 import type { Nodes } from '../node/nodes.js';
 import type { TaskQueue } from '../queue/task-queue.js';
 import { Attempts } from './attempts.js';
-import { isLoss, mayGoElsewhere, NodeFailure, WorkerLost } from './failures.js';
+import { afterTokens } from './diagnose-loss.js';
+import { isHiveOrWayLost, isLoss, mayGoElsewhere, NodeFailure, WorkerLost } from './failures.js';
 import { findResumeObstacle, isResumeWanted, resumeImpossible } from './resume.js';
 import type { Task } from './task.js';
 
@@ -19,9 +21,8 @@ export interface RecoveryOptions {
 /** Pause between two looks at a machine that has gone. */
 const ASK_AGAIN_MS = 200;
 
-/** What became of the worker that a task has left, in words. */
+/** What became of the worker that a task has left, in words. That one has crashed is told before. */
 const WHY_LEFT: Readonly<Record<string, string>> = {
-  WORKER_CRASHED: 'the worker ended',
   WORKER_CONNECTION_LOST: 'the connection to the worker broke',
   INFERENCE_TIMEOUT: 'the worker stands still',
   INVALID_RESPONSE: 'the worker does not keep to the protocol',
@@ -52,7 +53,7 @@ export class Recovery {
     const { delivered, tokensOut, assigned } = this.#task;
     delivered.from ??= assigned;
     const details = { worker_id: delivered.from?.workerId, node: delivered.from?.node, tokens_out: tokensOut };
-    const message = `the queen that had the task ended after ${tokensOut} tokens`;
+    const message = `the queen that had the task ended ${afterTokens(tokensOut)}`;
     this.#loss = new RbeeError('WORKER_CONNECTION_LOST', message, { details, suggestion: 'repeat the request' });
     this.#checkResume(this.#loss);
   }
@@ -88,12 +89,13 @@ export class Recovery {
     if (!isRbeeError(reason) || !(error instanceof WorkerLost || mayGoElsewhere(reason))) throw error;
     // A worker that takes its time is left only where the whole answer may go elsewhere.
     if (reason.code === 'INFERENCE_TIMEOUT' && !this.#task.request.resume) throw reason;
-    if ((error instanceof WorkerLost || isLoss(reason)) && !this.#attempts.lose(0)) throw reason;
-    this.#warn('retry', this.#task.id, `placing the task anew: ${reason.message}`);
+    if (!this.#mayLose(error, reason)) throw this.#afterLosses(error, reason);
+    const isTold = error instanceof WorkerLost && reason.code === 'WORKER_CRASHED';
+    this.#warn('retry', this.#task.id, `placing the task anew${isTold ? '' : `: ${reason.message}`}`);
   }
 
   async #goOn(error: unknown): Promise<void> {
-    const { tokensOut, wanted } = this.#task;
+    const { wanted } = this.#task;
     const isLost = error instanceof WorkerLost;
     if (isLost) {
       this.#loss = error.reason;
@@ -103,8 +105,10 @@ export class Recovery {
     const reason = isLost || error instanceof NodeFailure ? error.reason : error;
     if (!isRbeeError(reason)) throw error;
     this.#loss ??= reason;
-    if ((isLost || isLoss(reason)) && !this.#attempts.lose(tokensOut)) {
-      throw resumeImpossible(this.#loss, `the task has lost ${this.#attempts.losses} workers`);
+    if (!this.#mayLose(error, reason)) {
+      const { losses, hiveLosses } = this.#attempts;
+      const lost = !isLost && isHiveOrWayLost(reason) ? `a hive ${hiveLosses} times in a row` : `${losses} workers`;
+      throw resumeImpossible(this.#loss, `the task has lost ${lost}`);
     }
     if (isLost || mayGoElsewhere(reason)) {
       if (isLost || reason.code === 'WORKER_DRAINING') this.#tellLeft(reason);
@@ -116,11 +120,38 @@ export class Recovery {
     throw resumeImpossible(this.#loss, reason.message);
   }
 
+  /** Counts what was lost, if anything was; false when the task may not lose more of it. */
+  #mayLose(error: unknown, reason: RbeeError): boolean {
+    const { tokensOut } = this.#task;
+    const isWorkerLost = error instanceof WorkerLost;
+    // A task ends no hives: one that goes tells nothing about it.
+    if (!isWorkerLost && isHiveOrWayLost(reason)) return this.#attempts.loseHive(tokensOut);
+    return !(isWorkerLost || isLoss(reason)) || this.#attempts.lose(tokensOut);
+  }
+
+  /** The last loss, in words that tell how often it happened. */
+  #afterLosses(error: unknown, reason: RbeeError): RbeeError {
+    const { hiveLosses } = this.#attempts;
+    if (error instanceof WorkerLost || !isHiveLost(reason) || hiveLosses < 2) return reason;
+    const { code, message, details, retryable } = reason;
+    const node = details.node ?? this.#task.wanted.node ?? this.#task.placedOn ?? LOCALHOST;
+    return new RbeeError(code, `the hive of ${node} was lost ${hiveLosses} times in a row: ${message}`, {
+      details: { ...details, node, losses: hiveLosses },
+      suggestion: `look at the hive's log: rbee-keeper logs --node ${node}`,
+      retryable,
+      cause: reason,
+    });
+  }
+
   #tellLeft({ code, details }: RbeeError): void {
     const { id, delivered, tokensOut } = this.#task;
     const workerId = String(details.worker_id ?? delivered.from?.workerId ?? id);
     const why = WHY_LEFT[code] ?? 'the worker was lost';
-    this.#warn('task_resume', workerId, `${why} after ${tokensOut} tokens: going on with another one`, workerId);
+    const human =
+      code === 'WORKER_CRASHED'
+        ? 'going on with another worker'
+        : `${why} ${afterTokens(tokensOut)}: going on with another one`;
+    this.#warn('task_resume', workerId, human, workerId);
   }
 
   /** Throws the loss when the answer cannot go on elsewhere, with the reason if it was wanted to. */

@@ -1,7 +1,8 @@
 import { type Clock, callJson, orAborted, type Target, type Timeouts } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError, workerRoutes } from '@rbee/protocol';
+import { isHiveLost } from '../node/at-node.js';
 import type { LiveNode } from '../node/live-node.js';
-import { ASK_MS, diagnoseLoss } from './diagnose-loss.js';
+import { ASK_MS, afterTokens, diagnoseLoss } from './diagnose-loss.js';
 import { dispatch } from './dispatch.js';
 import { WorkerLost } from './failures.js';
 import { relay } from './relay.js';
@@ -63,7 +64,7 @@ function tellResumed(task: Task, node: LiveNode, workerId: string): void {
     action: 'task_resumed',
     target: former,
     worker_id: workerId,
-    human: `going on after ${task.tokensOut} tokens at ${nickname(workerId)} on ${node.name}${before}`,
+    human: `going on ${afterTokens(task.tokensOut)} at ${nickname(workerId)} on ${node.name}${before}`,
   });
 }
 
@@ -114,7 +115,7 @@ async function explain(
       return new RbeeError('WORKER_DRAINING', `worker ${workerId} gave the job up`, { details, cause: error });
     case 'INFERENCE_TIMEOUT':
     case 'INVALID_RESPONSE':
-      return target ? await leave(error, task, options, target) : error;
+      return target ? leave(error, task, options, target) : error;
   }
   const isGone = error.code === 'WORKER_NOT_FOUND' || (!accepted && error.details.cause === 'ECONNREFUSED');
   if (isGone || (!accepted && error.status === 401 && (await isReplaced(options, task.correlationId)))) {
@@ -123,6 +124,7 @@ async function explain(
     node.forgetWorker(workerId);
     return new RbeeError('WORKER_NOT_FOUND', `worker ${workerId} has gone`, { details, cause: error });
   }
+  if (!target && isHiveLost(error)) node.forgetHive();
   if (!target || !isBroken(error, accepted)) return error;
   const { correlationId, tokensOut } = task;
   const isLast = tokensOut > 0 && !mayGoOn(task, options.variables);
@@ -137,7 +139,7 @@ async function explain(
     worker_id: workerId,
     level: 'warn',
     error_kind: 'worker_crash',
-    human: `the worker ended after ${tokensOut} tokens`,
+    human: `${nickname(workerId)} on ${node.name} ended ${afterTokens(tokensOut)}`,
   });
   return new WorkerLost(workerId, loss);
 }
@@ -159,14 +161,11 @@ function isBroken({ code }: RbeeError, accepted: boolean): boolean {
   return accepted && code === 'SSH_CONNECTION_TIMEOUT';
 }
 
-/** Takes a job away from a worker that does not get on with it, or says what cannot be. */
-async function leave(error: RbeeError, task: Task, options: RunAtWorkerOptions, target: Target): Promise<WorkerLost> {
-  const { timeouts, variables, workerId, afterwards } = options;
+/** Takes a job away from a worker that does not get on with it, or says what cannot be; nobody waits for such a worker's word. */
+function leave(error: RbeeError, task: Task, options: RunAtWorkerOptions, target: Target): WorkerLost {
+  const { timeouts, workerId, afterwards } = options;
   task.excluded.add(workerId);
-  const cancelled = cancelAt(target, task, timeouts.cancel_ack);
-  afterwards(cancelled);
-  // A job that goes on elsewhere does not wait for the worker that it leaves.
-  if (!mayGoOn(task, variables)) await cancelled;
+  afterwards(cancelAt(target, task, timeouts.cancel_ack));
   return new WorkerLost(workerId, withWorker(error, workerId));
 }
 

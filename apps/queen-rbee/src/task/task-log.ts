@@ -2,7 +2,7 @@ import {
   encodeSse,
   errorEventSchema,
   fromErrorEvent,
-  type RbeeError,
+  RbeeError,
   type SseMessage,
   type TaskEvent,
   toErrorEvent,
@@ -20,6 +20,9 @@ const MOST_BEHIND = { events: 64, chars: 256 * 1024 };
 const MOST_AT_ONCE = 64 * 1024;
 /** Events besides the answer that are kept for those who come later; more than any start has. */
 const MOST_KEPT_ASIDE = 1_000;
+
+/** Clients that may read one task at the same time; each may be behind by as much as `MOST_BEHIND`. */
+export const MOST_READERS = 64;
 
 /** What outlives the queen; everything else is told only to who listens. */
 const JOURNALED: ReadonlySet<string> = new Set(['accepted', 'started', 'token', 'end', 'error']);
@@ -189,8 +192,12 @@ export class TaskLog implements TaskOutput {
     if (this.complete && !wasComplete) this.#options.onComplete?.();
   }
 
-  /** Lets a reader in: at the beginning, or behind the event of which it knows already. */
+  /**
+   * Lets a reader in: at the beginning, or behind the event of which it knows already. Throws TOO_MANY_REQUESTS while there are as
+   * many as may be.
+   */
   attach(reader: LogReader, after: EventPlace | undefined): void {
+    if (this.#readers.size >= MOST_READERS) throw tooManyReaders();
     const first = after ? this.#entries.findIndex((entry) => isBehind(entry, after)) : 0;
     const from = first < 0 ? this.#entries.length : first;
     // What has ended tells its end to everybody, also to one who claims to know it.
@@ -295,6 +302,13 @@ export class TaskLog implements TaskOutput {
   #letGo(): void {
     if (this.#waiting.size > 0 && !this.#isBehind(0.5)) for (const settle of [...this.#waiting]) settle();
   }
+}
+
+function tooManyReaders(): RbeeError {
+  return new RbeeError('TOO_MANY_REQUESTS', `${MOST_READERS} clients read this task already, which is the limit`, {
+    details: { limit: MOST_READERS },
+    suggestion: 'end one of them, or read the task when it has ended',
+  });
 }
 
 function readFailure(data: string): RbeeError | undefined {

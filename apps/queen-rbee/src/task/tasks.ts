@@ -65,6 +65,8 @@ export class Tasks {
   readonly #commits: Commits;
   readonly #owned = new Map<string, OwnedTask>();
   readonly #recovered: OwnedTask[] = [];
+  /** Logs of ended tasks, as long as somebody reads them. */
+  readonly #read = new Map<string, TaskLog>();
   readonly #stopCleaning: () => void;
   #tickets: number;
   #closed = false;
@@ -242,24 +244,31 @@ export class Tasks {
     if (this.#owned.size === 0) this.#options.onIdle();
   }
 
-  /** Brings a task to its end, whatever happens. */
+  /** Brings a task to its end, whatever happens. One that is cancelled is told so at once; what it holds is given back after that. */
   async #run(owned: OwnedTask, admit: () => Promise<unknown>): Promise<void> {
     const { task, log } = owned;
+    const { signal } = task;
+    const tellReason = () => this.#fail(owned, signal.reason);
+    signal.addEventListener('abort', tellReason, { once: true });
     try {
       await admit();
-      task.signal.throwIfAborted();
+      signal.throwIfAborted();
       await this.#options.runner.run(task, log);
       if (!log.ended) throw new Error('the task came to no end');
     } catch (caught) {
-      const error = toTaskError(caught, task.signal);
-      if (!log.suspended) {
-        logFailure(error, task.log, '/v2/tasks');
-        log.fail(error, task.correlationId);
-      }
+      this.#fail(owned, caught);
     } finally {
+      signal.removeEventListener('abort', tellReason);
       task.end();
       this.#forgetIfOver(owned);
     }
+  }
+
+  #fail({ task, log }: OwnedTask, caught: unknown): void {
+    if (log.ended || log.suspended) return;
+    const error = toTaskError(caught, task.signal);
+    logFailure(error, task.log, '/v2/tasks');
+    log.fail(error, task.correlationId);
   }
 
   #takeOver(row: TaskRow, events: readonly JournalEvent[]): OwnedTask | undefined {
@@ -294,12 +303,25 @@ export class Tasks {
   }
 
   #find(id: string): FoundTask | undefined {
-    const owned = this.#owned.get(id);
-    if (owned) return { id, log: owned.log };
+    const log = this.#owned.get(id)?.log ?? this.#read.get(id) ?? this.#readEnded(id);
+    return log && { id, log };
+  }
+
+  /** The log of an ended task from the journal; all who read it at the same time share it. */
+  #readEnded(id: string): TaskLog | undefined {
     const { journal } = this.#options;
     const row = journal.findEnded(id);
     const earlier = row ? journal.readEvents(row) : [];
-    return row && earlier.length > 0 ? { id, log: new TaskLog({ run: row.run, earlier }) } : undefined;
+    if (!row || earlier.length === 0) return undefined;
+    const log: TaskLog = new TaskLog({
+      run: row.run,
+      earlier,
+      onReaders: (count) => {
+        if (count > 0) this.#read.set(id, log);
+        else if (this.#read.get(id) === log) this.#read.delete(id);
+      },
+    });
+    return log;
   }
 
   #clean(): void {

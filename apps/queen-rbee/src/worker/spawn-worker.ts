@@ -10,7 +10,7 @@ import type { Waiting, WorkerStarts } from './worker-starts.js';
 /** How often a node is looked for; each time a hive was started, or a node has turned out not to do. */
 const MOST_ROUNDS = 20;
 /** How often a hive may go away under the start before that is the answer. */
-const MOST_LOSSES = 1;
+const MOST_LOSSES = 5;
 
 export interface SpawnParts {
   readonly nodes: Nodes;

@@ -22,6 +22,7 @@ import {
   workerStartEventSchema,
 } from '@rbee/protocol';
 import type { ModelSupply, Supplied } from '../models/model-supply.js';
+import { isHiveLost } from '../node/at-node.js';
 import type { LiveNode } from '../node/live-node.js';
 import { placeTask } from '../placement/place-task.js';
 import type { Wanted } from '../placement/snapshot.js';
@@ -124,14 +125,13 @@ export class WorkerStarter {
   async follow(node: LiveNode, workerId: string, context: StartContext): Promise<void> {
     try {
       await underDeadline(context.listener, (deadline) => this.#followEvents(node, workerId, context, deadline));
+      await this.#confirmReady(node, workerId, context);
+      // The hive's event may still be on its way; its answer is at least as new.
+      await node.refreshWorker(workerId, { correlationId: context.correlationId, signal: this.#options.signal });
     } catch (error) {
-      // Its end must not be met a second time, by the next attempt, before the node's own stream has told of it.
-      if (isHiveLost(error)) node.forgetHive();
+      forgetLostHive(node, error);
       throw error;
     }
-    await this.#confirmReady(node, workerId, context);
-    // The hive's event may still be on its way; its answer is at least as new.
-    await node.refreshWorker(workerId, { correlationId: context.correlationId, signal: this.#options.signal });
   }
 
   /** Brings the model to the node; what has not come when nobody waits for it any more is left where it is. */
@@ -145,7 +145,7 @@ export class WorkerStarter {
         return this.#options.supply.provide(node, model, { correlationId, listener, signal, worker });
       });
     } catch (error) {
-      if (isHiveLost(error)) node.forgetHive();
+      forgetLostHive(node, error);
       throw error;
     }
   }
@@ -196,7 +196,7 @@ export class WorkerStarter {
         model: wanted.model,
         backend: wanted.backend,
         ...(wanted.device === undefined ? {} : { device: wanted.device }),
-        ...ahead,
+        ...(ahead ?? { or_replacement: true }),
       },
       correlationId,
       deadline: listener.deadline,
@@ -309,13 +309,11 @@ function findPresentWorker(node: LiveNode, wanted: Wanted) {
   return first && { action: 'wait' as const, worker: first.id };
 }
 
-/** Whether the connection to the hive itself broke off or was refused, rather than that it answered late or with an error. */
-function isHiveLost(error: unknown): boolean {
-  if (!isRbeeError(error) || error.details.service !== 'rbee-hive') return false;
-  return (
-    error.code === 'WORKER_CONNECTION_LOST' ||
-    (error.code === 'CONNECTION_TIMEOUT' && error.details.timeout_ms === undefined)
-  );
+/** Its end must not be met a second time, by the next attempt, before the node's own stream has told of it. */
+function forgetLostHive(node: LiveNode, error: unknown): void {
+  if (!isHiveLost(error)) return;
+  const isOther = error.details.node !== undefined && error.details.node !== node.name;
+  if (!isOther) node.forgetHive();
 }
 
 function toSpawnError(error: unknown, node: LiveNode): unknown {

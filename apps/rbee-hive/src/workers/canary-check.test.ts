@@ -13,7 +13,11 @@ const SILENT = failed('CONNECTION_TIMEOUT', { timeout_ms: 20_000 });
 const REFUSED = failed('CONNECTION_TIMEOUT', { cause: 'ECONNREFUSED' });
 
 /** A check of a worker that answers as listed: a canary with the first, each question for its health with the next of `healths`. */
-async function outcomeOf(canary: Canary | RbeeError, healths: (WorkerHealth | RbeeError)[], canaryTakesMs = 0) {
+async function outcomeOf(
+  canary: Canary | RbeeError,
+  healths: (WorkerHealth | RbeeError)[],
+  { canaryTakesMs = 0, idle = false } = {},
+) {
   const clock = new ManualClock();
   const answer = <T>(given: T | RbeeError | undefined) =>
     given === undefined || given instanceof RbeeError ? Promise.reject(given ?? SILENT) : Promise.resolve(given);
@@ -24,7 +28,13 @@ async function outcomeOf(canary: Canary | RbeeError, healths: (WorkerHealth | Rb
     },
     checkHealth: () => answer(healths.shift()),
   };
-  const check = new CanaryCheck(clock, { canary_answer: 20_000 }, () => client, new AbortController().signal);
+  const check = new CanaryCheck(
+    clock,
+    { canary_answer: 20_000 },
+    () => client,
+    new AbortController().signal,
+    () => idle,
+  );
   let settled = false;
   const running = check.run().finally(() => {
     settled = true;
@@ -59,8 +69,15 @@ describe('a canary', () => {
     expect(await outcomeOf(canary, healths)).toEqual(expected);
   });
 
+  it('without an answer, where no job runs, needs no second look: nobody is asked anything more', async () => {
+    const healths = [healthy(1)];
+    expect(await outcomeOf(SILENT, healths, { idle: true })).toEqual(stands(/no answer/, false));
+    expect(await outcomeOf(failed('INFERENCE_FAILED'), healths, { idle: true })).toEqual(stands(/INFERENCE/, false));
+    expect(healths).toHaveLength(1);
+  });
+
   it('counts for nothing when this process stood still meanwhile', async () => {
-    expect(await outcomeOf(SILENT, [], 30_000)).toBeUndefined();
+    expect(await outcomeOf(SILENT, [], { canaryTakesMs: 30_000 })).toBeUndefined();
   });
 });
 

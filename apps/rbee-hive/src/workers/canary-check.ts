@@ -26,6 +26,8 @@ export class CanaryCheck {
     private readonly timeouts: Pick<Timeouts, 'canary_answer'>,
     private readonly client: () => Pick<WorkerClient, 'sendCanary' | 'checkHealth'>,
     private readonly gone: AbortSignal,
+    /** Whether no job runs there, as far as the worker has told. */
+    private readonly isIdle: () => boolean,
   ) {}
 
   /** Sends a canary; `undefined` when nothing speaks against the engine. */
@@ -82,8 +84,9 @@ export class CanaryCheck {
     return { why: `no answer to a canary within ${waited}`, moves: await this.moves() };
   }
 
-  /** Whether the worker still answers and its engine gets on. */
+  /** Whether the worker still answers and its engine gets on with jobs. Where there is none, nothing is left to find out. */
   private async moves(): Promise<boolean> {
+    if (this.isIdle()) return false;
     const health = await this.askHealth(SECOND_LOOK_MS);
     return health !== undefined && !this.stands(health);
   }

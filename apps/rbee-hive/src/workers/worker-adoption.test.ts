@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -44,6 +44,19 @@ describe('the workers of a killed hive', () => {
     await taken.shutDownWorker(first?.worker_id ?? '');
     await taken.until((list) => list.length === 1);
     expect(existsSync(note)).toBe(false);
+  });
+
+  it('are taken over also when what they wrote cannot be read', async () => {
+    const left = await killedHive({ spawns: [{}, {}] });
+    const [first] = left.workers;
+    const file = join(left.home, '.rbee/logs', `${first?.worker_id}.log`);
+    rmSync(file);
+    mkdirSync(file);
+    const taken = await next(left);
+    const ids = (await taken.workers()).map(({ id }) => id);
+    expect(ids.sort()).toEqual(left.workers.map(({ worker_id }) => worker_id).sort());
+    await taken.shutDownWorker(first?.worker_id ?? '');
+    await taken.until((list) => list.length === 1);
   });
 
   it('are stopped by the hive that took them over', async () => {

@@ -98,6 +98,23 @@ describe('a crash', () => {
     expect(log()).toMatch(/is not started again: it was stopped/);
   });
 
+  it('is not followed by a new start either when the worker was ended for its health', async () => {
+    const clock = new ManualClock();
+    await start({ clock });
+    const { worker_id, url } = await hive.ready({ pinned: true });
+    await hive.tell({ url }, { health: 'bad' });
+    for (const failures of [1, 2]) {
+      await clock.advance(30_000);
+      await hive.until(([one]) => one?.failed_health_checks === failures);
+    }
+    await clock.advance(30_000);
+    await hive.until((workers) => workers.length === 0);
+    await hive.shutDownWorker(worker_id);
+    expect(log()).toMatch(/is not started again: it was stopped/);
+    await clock.advance(60_000);
+    expect(await hive.workers()).toEqual([]);
+  });
+
   it('of a worker whose port goes on answering leaves the port unused', async () => {
     await start();
     const { worker_id, url } = await hive.ready();
@@ -149,6 +166,33 @@ describe('an engine that stands still', () => {
     await hive.tell(worker, { jobs: 1, stepMs: 10, canary: 'fail' });
     await successorOf(worker.worker_id);
     expect(log()).not.toMatch(/SIGKILL/);
+  });
+
+  it('is replaced once when somebody asks for such a worker as soon as it is lost', async () => {
+    await start({ timeouts: { ...FAST_CANARY, restart_wait: 10 } });
+    const worker = await hive.ready({ slots_total: 3 });
+    await hive.tell(worker, { canary: 'hang' });
+    await hive.until(([one]) => one?.state !== 'idle');
+    const asked = await hive.spawn({ or_replacement: true });
+    expect(asked.worker_id).not.toBe(worker.worker_id);
+    expect(await successorOf(worker.worker_id)).toMatchObject({
+      id: asked.worker_id,
+      slots_total: 3,
+      restart_count: 1,
+    });
+    await hive.startEvents(asked.worker_id);
+    expect(await hive.workers()).toMatchObject([{ id: asked.worker_id }]);
+    expect(log().match(/"action":"worker_dispatch"/g)).toHaveLength(2);
+  });
+
+  it('does not bring another worker once somebody has stopped this one', async () => {
+    await start({ timeouts: { ...FAST_CANARY, shutdown_ack: 1_000 }, script: { ignoreShutdown: true } });
+    const worker = await hive.ready();
+    await hive.tell(worker, { jobs: 1, stepMs: 10, canary: 'fail' });
+    await hive.until(([one]) => one?.state === 'draining');
+    await hive.shutDownWorker(worker.worker_id);
+    await hive.until((workers) => workers.length === 0);
+    expect(log()).not.toMatch(/worker_restart/);
   });
 
   it('is found out by its own account when all slots are in use', async () => {

@@ -94,7 +94,8 @@ export class WorkerProcess {
    */
   static async adopt(identity: ProcessIdentity, logFile: string, clock: Clock): Promise<WorkerProcess> {
     const { size } = await stat(logFile).catch(() => ({ size: 0 }));
-    const lines = await readLastLines(logFile, EXPLAINING_LINES);
+    // They only explain an end; that its output cannot be read is noted by whoever follows it.
+    const lines = await readLastLines(logFile, EXPLAINING_LINES).catch(() => []);
     let stopLooking: () => void = () => undefined;
     const exited = new Promise<Exit>((resolve) => {
       stopLooking = clock.every(LOOK_MS, () => {

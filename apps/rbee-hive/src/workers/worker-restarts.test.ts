@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { silentLogger } from '@rbee/daemon-kit';
 import { ManualClock } from '@rbee/daemon-kit/testing';
 import { RbeeError, type SpawnAnswer, type SpawnRequest } from '@rbee/protocol';
+import type { WorkerLoss } from './restart-policy.js';
 import type { Worker } from './worker.js';
 import { WorkerRestarts } from './worker-restarts.js';
 
@@ -10,6 +11,8 @@ class Fake {
   readonly said: string[] = [];
   readonly spec = { slots: 3, contextSize: 256 };
   restarts = 0;
+  starting = false;
+  loss: WorkerLoss | undefined;
   constructor(
     readonly id: string,
     readonly pinned: boolean,
@@ -123,5 +126,73 @@ describe('a lost worker', () => {
     await clock.advance(60_000);
     expect(spawned).toEqual([]);
     expect(clock.pending).toBe(0);
+  });
+});
+
+describe('a request for a worker of a kind that was lost', () => {
+  const wanted: SpawnRequest = {
+    ...{ model: 'builtin:honeycomb', backend: 'cpu', device: undefined, slots_total: undefined },
+    ...{ context_size: undefined, pinned: false, or_replacement: true },
+  };
+
+  it('begins the start that waits for its time, and does not begin another', async () => {
+    const restarts = build(true);
+    restarts.take(new Fake('worker-0', false).worker, 'crash');
+    const answer = await restarts.join(wanted, []);
+    expect(answer).toMatchObject({ worker_id: 'worker-1' });
+    expect(fakes.get('worker-1')?.restarts).toBe(1);
+    expect(spawned[0]?.request).toMatchObject({ slots_total: 3, context_size: 256 });
+    await clock.advance(60_000);
+    expect(spawned).toHaveLength(1);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('joins the start that has begun, until its worker takes jobs', async () => {
+    next = () => Object.assign(new Fake('worker-1', false), { starting: true });
+    const restarts = build(false);
+    restarts.take(new Fake('worker-0', false).worker, 'canary');
+    await clock.advance(0);
+    for (let times = 0; times < 2; times++) {
+      expect(await restarts.join(wanted, [])).toMatchObject({ worker_id: 'worker-1' });
+    }
+    Object.assign(fakes.get('worker-1') as Fake, { starting: false });
+    expect(restarts.join(wanted, [])).toBeUndefined();
+    expect(spawned).toHaveLength(1);
+  });
+
+  it('replaces a worker whose engine stands still while that is on its way out', async () => {
+    const lost = Object.assign(new Fake('worker-0', false), { loss: 'canary' as const });
+    const restarts = build(false);
+    expect(await restarts.join(wanted, [lost.worker])).toMatchObject({ worker_id: 'worker-1' });
+    restarts.take(lost.worker, 'canary');
+    await clock.advance(60_000);
+    expect(spawned).toHaveLength(1);
+    expect(fakes.get('worker-1')?.restarts).toBe(1);
+  });
+
+  it('hears what the start failed with, which is tried again all the same', async () => {
+    let failures = 1;
+    next = () => (failures-- > 0 ? new RbeeError('INSUFFICIENT_RAM', 'not yet') : new Fake('worker-well', false));
+    const restarts = build(true);
+    restarts.take(new Fake('worker-0', false).worker, 'crash');
+    await expect(restarts.join(wanted, [])).rejects.toMatchObject({ code: 'INSUFFICIENT_RAM' });
+    await clock.advance(10_000);
+    expect(fakes.get('worker-well')?.restarts).toBe(2);
+    expect(clock.pending).toBe(0);
+  });
+
+  it.each<[string, Partial<SpawnRequest>]>([
+    ['wants one more', { or_replacement: undefined }],
+    ['wants another model', { model: 'builtin:other' }],
+    ['wants another backend', { backend: 'cuda' }],
+    ['wants another device', { device: 1 }],
+    ['wants other slots', { slots_total: 1 }],
+    ['wants another context', { context_size: 512 }],
+  ])('is a start of its own when it %s', async (_what, change) => {
+    const restarts = build(true);
+    restarts.take(new Fake('worker-0', false).worker, 'crash');
+    const lost = Object.assign(new Fake('worker-9', false), { loss: 'canary' as const });
+    expect(restarts.join({ ...wanted, ...change }, [lost.worker])).toBeUndefined();
+    restarts.close();
   });
 });

@@ -52,6 +52,11 @@ export class WorkerStatus {
     return this.state === 'idle' || this.state === 'busy';
   }
 
+  /** Whether no job runs, as far as the worker has told. */
+  get unoccupied(): boolean {
+    return this.slotsAvailable === this.slotsTotal;
+  }
+
   /** The state as others see it: failed health checks hide what the worker does otherwise. */
   get shown(): WorkerState {
     const checked = this.serving || this.state === 'loading';

@@ -10,6 +10,8 @@ export interface WorkerVitalsOptions {
   client: () => WorkerClient;
   /** Aborted when the worker has gone. */
   gone: AbortSignal;
+  /** Whether no job runs, as far as the worker has told. */
+  isIdle: () => boolean;
   /** The number of failed health checks in a row has changed. */
   onFailures: (inARow: number) => void;
   /** Too many health checks have failed in a row. */
@@ -24,9 +26,9 @@ export class WorkerVitals {
   private shown = 0;
 
   constructor(private readonly options: WorkerVitalsOptions) {
-    const { clock, log, timeouts, client, gone } = options;
+    const { clock, log, timeouts, client, gone, isIdle } = options;
     this.health = new HealthCheck(clock, log, timeouts.health_call, () => client().checkHealth());
-    this.canary = new CanaryCheck(clock, timeouts, client, gone);
+    this.canary = new CanaryCheck(clock, timeouts, client, gone, isIdle);
   }
 
   /** Asks for its health; true when it is well. What it says of a step of its engine is looked at as well. */

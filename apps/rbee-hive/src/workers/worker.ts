@@ -84,6 +84,7 @@ export class Worker {
     this.ending = new ProcessEnding(clock, (reason) => this.recordForceKill(reason));
     this.vitals = new WorkerVitals({
       ...{ clock, timeouts, log: log.with({ worker_id: workerId }), client: () => this.client, gone: this.left.signal },
+      isIdle: () => this.status.unoccupied,
       onFailures: (inARow) => {
         this.status.failedHealthChecks = inARow;
         this.changed();
@@ -338,6 +339,8 @@ export class Worker {
   /** Ends the worker; a second call waits for the first. Throws FORBIDDEN for a worker that is not owned. */
   stop(reason: string, limits: StopLimits = this.stopLimits): Promise<void> {
     if (!this.identity.owned) throw notOwned(this.id, 'stop it');
+    // Whatever ends it already: from now on it is not wanted, and none is started in its place.
+    this.loss = undefined;
     return this.beginStop(reason, limits, () => this.client.shutDown());
   }
 
@@ -481,7 +484,8 @@ export class Worker {
 
   /** After a failed load the worker ends by itself; it is helped along when it does not. */
   private async endFailedProcess(): Promise<void> {
-    if (!(await this.ending.within(this.context.timeouts.shutdown_ack))) await this.stop('its start failed');
+    if (await this.ending.within(this.context.timeouts.shutdown_ack)) return;
+    await this.beginStop('its start failed', this.stopLimits, () => this.client.shutDown());
   }
 
   private beginStop(reason: string, limits: StopLimits, requestShutdown: () => Promise<boolean>): Promise<void> {
@@ -529,8 +533,7 @@ export class Worker {
     const facts = { level: 'warn', error_kind: 'worker_hangs' } as const;
     this.say('canary', `${this.id} does not generate: ${why}`, facts);
     this.loss = 'canary';
-    const idle = this.status.slotsAvailable === this.status.slotsTotal;
-    if (idle || !moves) this.endNow(why);
+    if (this.status.unoccupied || !moves) this.endNow(why);
     else this.background(this.beginStop(why, this.stopLimits, () => this.client.shutDown()));
   }
 

@@ -142,6 +142,14 @@ describe('tasks show', () => {
     expect((await run('show', '--id', TWIN, '--json')).stdout).toContain('"text":""');
   });
 
+  it('names a few of many tasks with the same beginning, and how to see them all', async () => {
+    queen.kept.summaries = Array.from({ length: 60 }, (_, index) => task({ job_id: `job-${index}` }));
+    const { stderr } = await run('show', '--id', 'job-');
+    expect(stderr).toContain('60 tasks have an id that begins with job-');
+    expect(stderr).toContain('  job ids: job-55, job-56, job-57, job-58, job-59, and others\n');
+    expect(stderr).toContain('Give more of the id: rbee-keeper tasks list');
+  });
+
   it.each(['show', 'cancel'])('%s: an id that is not known is the queen’s to explain', async (verb) => {
     const { code, stdout, stderr } = await run(verb, '--id', 'job-nobody');
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });

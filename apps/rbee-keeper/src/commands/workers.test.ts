@@ -121,11 +121,23 @@ describe('workers pin', () => {
     expect(code).toBe(1);
     expect(stderr).toContain('WORKER_NOT_FOUND');
   });
+
+  it('finds a worker by the beginning of its id, where only one begins so', async () => {
+    queen.workers = [listed('worker-7f3c-1'), listed('worker-7f3c-2'), listed('worker-a-1')];
+    for (const part of ['worker-a', 'worker-7f', 'worker-7f3c']) queen.starts.unknown.add(part);
+    expect((await run('pin', '--id', 'worker-a')).stdout).toBe('[queen-rbee] worker-a-1 stays loaded\n');
+    expect(queen.starts.pins).toEqual([{ worker_id: 'worker-a-1', pinned: true }]);
+    const { code, stderr } = await run('pin', '--id', 'worker-7f');
+    expect(code).toBe(1);
+    expect(stderr).toContain('2 workers have an id that begins with worker-7f');
+    expect(stderr).toContain('worker ids: worker-7f3c-1, worker-7f3c-2');
+    expect(stderr).toContain('rbee-keeper workers list');
+  });
 });
 
-it('workers list shows which are pinned', async () => {
-  const worker = {
-    worker_id: 'worker-1',
+function listed(worker_id: string) {
+  return {
+    worker_id,
     node: 'localhost',
     url: 'http://127.0.0.1:8001',
     model_ref: 'builtin:honeycomb',
@@ -138,6 +150,10 @@ it('workers list shows which are pinned', async () => {
     models_loaded: [],
     rbee_hive_url: '',
   };
+}
+
+it('workers list shows which are pinned', async () => {
+  const worker = listed('worker-1');
   queen.workers = [
     { ...worker, pinned: true },
     { ...worker, worker_id: 'worker-2', pinned: false },

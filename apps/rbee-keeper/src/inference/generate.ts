@@ -84,6 +84,15 @@ function tellOfDownload(error: unknown, isDownloading: boolean): unknown {
   });
 }
 
+const COUNTED = /\bafter \d+ tokens?\b/;
+const WITHOUT_RESUME = 'repeat the command; without --no-resume the answer goes on at another worker by itself';
+
+/** Whether a task that may go on elsewhere would have done so. */
+function isLossOfWorker({ code, details }: RbeeError): boolean {
+  const isLoss = code === 'WORKER_CRASHED' || code === 'WORKER_CONNECTION_LOST' || code === 'INFERENCE_TIMEOUT';
+  return isLoss && details.service !== 'queen-rbee';
+}
+
 function keepPartial(
   error: unknown,
   text: string,
@@ -91,7 +100,12 @@ function keepPartial(
   { env, request }: { env: CommandContext['env']; request: TaskToSend },
 ): unknown {
   if (!isRbeeError(error) || tokens === 0) return error;
-  const progress = request.max_tokens == null ? `${tokens} tokens` : `${tokens} / ${request.max_tokens} tokens`;
+  const progress =
+    request.max_tokens == null
+      ? tokens === 1
+        ? '1 token'
+        : `${tokens} tokens`
+      : `${tokens} / ${request.max_tokens} tokens`;
   const partial: Record<string, unknown> = { tokens: progress };
   try {
     partial.saved_as = savePartialResult(env.tmpdir, request.job_id, text);
@@ -99,10 +113,13 @@ function keepPartial(
     partial.not_saved = (cause as NodeJS.ErrnoException).code ?? 'unknown cause';
   }
   // Who has lost a worker counts too, but does not know how many there might have been.
-  const what = error.message.replace(/ after \d+ tokens?$/, '');
-  return new RbeeError(error.code, `${what} after ${progress}`, {
+  const message = COUNTED.test(error.message)
+    ? error.message.replace(COUNTED, `after ${progress}`)
+    : `${error.message} after ${progress}`;
+  const suggestion = request.resume === false && isLossOfWorker(error) ? WITHOUT_RESUME : error.suggestion;
+  return new RbeeError(error.code, message, {
     details: { ...error.details, ...partial },
-    ...(error.suggestion === undefined ? {} : { suggestion: error.suggestion }),
+    ...(suggestion === undefined ? {} : { suggestion }),
     retryable: error.retryable,
     ...(error.correlationId === undefined ? {} : { correlationId: error.correlationId }),
     cause: error,

@@ -117,13 +117,18 @@ describe('what is told beside an answer', () => {
     queen.script = async (_task, stream) => {
       for (const position of [3, 2, 1])
         stream.send({ type: 'queued', position, eta_ms: position * 1000, reason: 'all slots are busy' });
+      stream.send({ type: 'queued', position: 1, eta_ms: 141, reason: 'soon' });
+      stream.send({ type: 'queued', position: 1, reason: `all slots of ${'w'.repeat(200)} are in use` });
       stream.send({ type: 'token', t: 'Hi', i: 0 });
       stream.send(endEvent(1));
     };
     const onTerminal = await infer(['--no-color'], { terminal: 'both' });
-    expect(onTerminal.stderr.match(/place \d/g)).toEqual(['place 3', 'place 2', 'place 1']);
+    expect(onTerminal.stderr.match(/place \d/g)).toEqual(['place 3', 'place 2', 'place 1', 'place 1', 'place 1']);
+    // What does not fit into a line ends so that one sees it.
+    expect(onTerminal.stderr).toMatch(/\(all slots of w+…(?!w)/);
     expect(onTerminal.screen).not.toContain('place');
     const elsewhere = await infer();
+    expect(elsewhere.stderr).toContain('place 1 in the queue, less than 1 s (soon)\n');
     expect(elsewhere.stderr).toContain(
       '[queen-rbee] waiting: place 3 in the queue, about 3 s (all slots are busy)\n[queen-rbee] waiting: place 2',
     );
@@ -192,6 +197,20 @@ describe('flags of a task', () => {
     );
     expect(stderr).toMatch(/\n {2}saved as: .*rbee-partial-/);
     expect(stderr).not.toMatch(/RESUME_IMPOSSIBLE|tokens out/);
+  });
+
+  it('counts the tokens once when a worker is lost to whoever wants no other one, and says what to leave out', async () => {
+    queen.script = async (_task, stream) => {
+      stream.send({ type: 'token', t: 'Once', i: 0, ids: [1] });
+      throw new RbeeError('WORKER_CRASHED', 'the worker ended with signal SIGKILL, after 1 token', {
+        details: { worker_id: 'worker-1', tokens_out: 1 },
+        suggestion: 'repeat the request: another worker takes it',
+      });
+    };
+    const { stderr } = await infer(['--no-resume']);
+    expect(stderr).toContain('Error: the worker ended with signal SIGKILL, after 1 token\n');
+    expect(stderr).toContain('\nRepeat the command; without --no-resume the answer goes on');
+    expect((await infer()).stderr).toContain('\nRepeat the request: another worker takes it');
   });
 
   it('leaves a kept task to itself when the terminal is closed', async () => {

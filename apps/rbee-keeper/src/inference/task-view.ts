@@ -77,7 +77,7 @@ export class TaskView {
 }
 
 function renderQueued({ position, eta_ms, reason }: Extract<TaskEvent, { type: 'queued' }>): string {
-  const eta = eta_ms === undefined ? '' : `, about ${formatDuration(eta_ms)}`;
+  const eta = eta_ms === undefined ? '' : eta_ms < 1000 ? ', less than 1 s' : `, about ${formatDuration(eta_ms)}`;
   return `waiting: place ${position} in the queue${eta} (${reason})`;
 }
 

@@ -2,6 +2,9 @@ import { isRbeeError, RbeeError, type TaskDetail } from '@rbee/protocol';
 import type { QueenClient } from '../queen/queen-client.js';
 import type { QueenControl } from '../queen/queen-control.js';
 
+/** As many ids as an error names: those of the newest tasks. */
+const MOST_NAMED = 5;
+
 /** The task with an id, or with the only id that begins so. Throws the queen's NOT_FOUND. */
 export async function findTask(queen: Pick<QueenClient, 'listTasks' | 'showTask'>, id: string): Promise<TaskDetail> {
   try {
@@ -18,8 +21,8 @@ export async function findTask(queen: Pick<QueenClient, 'listTasks' | 'showTask'
 
 function toAmbiguityError(id: string, ids: readonly string[]): RbeeError {
   return new RbeeError('NOT_FOUND', `${ids.length} tasks have an id that begins with ${id}`, {
-    details: { job_ids: ids },
-    suggestion: 'give more of it',
+    details: { job_ids: ids.length > MOST_NAMED ? [...ids.slice(-MOST_NAMED), 'and others'] : ids },
+    suggestion: 'give more of the id: rbee-keeper tasks list',
   });
 }
 

@@ -13,6 +13,8 @@ export const SPAWNED: Extract<QueenSpawnEvent, { type: 'end' }> = {
 /** The workers that a scripted queen is asked to start and to pin. */
 export class ScriptedStarts {
   readonly asked: QueenSpawn[] = [];
+  /** Ids that no worker has. */
+  readonly unknown = new Set(['worker-none']);
   readonly pins: { worker_id: string; pinned: boolean }[] = [];
   /** Answers one request: sends its events, ends the stream or throws. */
   script: (stream: EventStream<QueenSpawnEvent>, signal: AbortSignal) => Promise<void> = async (stream) => {
@@ -29,7 +31,7 @@ export class ScriptedStarts {
     },
     pinWorker: async ({ body }) => {
       const { worker_id } = body;
-      if (worker_id === 'worker-none') throw new RbeeError('WORKER_NOT_FOUND', 'no node has a worker worker-none');
+      if (this.unknown.has(worker_id)) throw new RbeeError('WORKER_NOT_FOUND', `no node has a worker ${worker_id}`);
       this.pins.push(body);
       return { ...PINNED, ...body, id: worker_id };
     },

@@ -10,8 +10,8 @@ export const tasksShowCommand = defineCommand({
     ['rbee-keeper tasks show --id job-7f3c0a1e --follow', 'The whole text of a task that was left behind'],
   ],
   notes:
-    'With --follow only the text goes to standard output. Ctrl+C leaves the task alone; one that is not kept (--on-disconnect keep)\n' +
-    'is cancelled when nobody else listens to it.',
+    'With --follow only the text goes to standard output. Ctrl+C leaves the task alone; one that is not kept ' +
+    '(--on-disconnect keep) is cancelled when nobody else listens to it.',
   async run({ id, follow }, context) {
     const { output, queen: control } = context;
     const { checkRequest } = await import('../../check-request.js');
