@@ -87,10 +87,11 @@ export async function runCell(cell: Cell, hub: TestHub, answers: Answers, keep: 
   hub.resume();
   const left = await site.close();
   if (left.length > 0) notes.push(`left behind: ${left.join(', ')}`);
-  if (keep && notes.length > 0) notes.push(`kept in ${site.folder}`);
-  else site.remove();
+  // An error that is expected is told as well.
   const harmless = outcome === 'error' ? 1 : 0;
   const ok = expected.outcomes.includes(outcome as 'same') && notes.length === harmless;
+  if (keep && !ok) notes.push(`kept in ${site.folder}`);
+  else site.remove();
   return { ...cell, outcome, ok, ms, notes };
 }
 

@@ -66,10 +66,6 @@ export function expectationOf({ process, fault, phase }: Cell): Expectation {
     const why = 'a task whose client is gone is cancelled, unless the client is back before that is noticed';
     return { outcomes: ['same', 'error'], codes: /^(CANCELLED|QUEEN_UNREACHABLE)$/, withinMs: SAME_MS, why };
   }
-  if (process === 'worker' && fault === 'SIGKILL' && phase === 'load') {
-    const why = 'a worker that cannot be started is not tried for ever: the machine may lack memory for it';
-    return { outcomes: ['same', 'error'], codes: /^WORKER_(STARTUP_FAILED|CRASHED)$/, withinMs: SAME_MS, why };
-  }
   if (process === 'sshd' && fault === 'SIGKILL') {
     // Three attempts with waits of 200 and 400 ms, which may be over before a service manager has started it again.
     const why = 'a server that refuses three attempts to connect is no machine to wait for';

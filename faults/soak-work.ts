@@ -75,7 +75,7 @@ function judge(seen: Seen, texts: SoakTexts, tally: Tally, wish: Wish, kind: str
   if (kind === 'left' && seen.left) return;
   if (kind === 'cancelled' && terminal?.code === 'CANCELLED') return;
   if (seen.terminals.length === 1 && terminal?.type === 'end' && seen.text === texts.textOf(wish)) return;
-  const how = seen.faults.length > 0 ? seen.faults.join('; ') : JSON.stringify(terminal)?.slice(0, 300);
+  const how = seen.faults.length > 0 ? seen.faults.join('; ') : JSON.stringify(terminal)?.slice(0, 800);
   tally.lost.push(`${about} after ${seen.next} tokens: ${how}`);
 }
 

@@ -16,7 +16,7 @@ Feature: The queue of the queen
     And I start `rbee-keeper infer --prompt "hello"`
     Then stderr comes to show "waiting: place 2 in the queue, (about [\d.]+|less than 1) s \(the only slot of the worker is in use\)"
     And the tasks are served in the order first,second
-    And stderr comes to show "waiting: place 1 in the queue, about"
+    And stderr comes to show "waiting: place 1 in the queue, (about|less than)"
     And stdout comes to show "one two three"
     When the workers go on
     Then the exit code is 0

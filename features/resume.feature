@@ -29,6 +29,7 @@ Feature: An answer outlives the worker that makes it
     Then the exit code is 0
     And stdout is the greedy story
     And stderr shows "going on"
+    And stderr matches /done: \d+ tokens, the last \d+ in/
     And neither queen nor hive list the lost worker
 
   Scenario: A worker that is told to end in mid-answer gives the rest of it to another one
@@ -88,7 +89,8 @@ Feature: An answer outlives the worker that makes it
     And stdout does not show "thirteen"
     And stdout ends with a line break
     And stderr shows "rbee-partial-"
-    And stderr shows "12 / 20 tokens"
+    And stderr matches /Error: the worker ended with [^\n]*, after 12 \/ 20 tokens\n/
+    And stderr shows "Without --no-resume an answer goes on at another worker"
     And its log shows "crash"
     And the hive lists no worker
 

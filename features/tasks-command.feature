@@ -87,6 +87,25 @@ Feature: Tasks, seen and kept by the command line
     When I run `rbee-keeper tasks show --id <noted task>`
     Then stdout shows "State: ended"
 
+  Scenario: A command that is told to end leaves a task behind that is to be kept, and says how to find it
+    Given a queen runs
+    And a hive runs whose workers follow this script:
+      """
+      {"pauseAtWord": 3}
+      """
+    When I start `rbee-keeper infer --prompt "hello" --on-disconnect keep`
+    Then stdout comes to show "one two three"
+    When I tell it to end
+    Then the exit code is 130
+    And stderr matches /The task goes on: rbee-keeper tasks show --id job-\S+ --follow/
+    And stderr does not show "Canceled"
+    Given the only task is noted
+    When I start `rbee-keeper tasks show --id <noted task> --follow`
+    Then stdout comes to show "one two three"
+    When the workers go on
+    Then the exit code is 0
+    And stdout shows "twenty"
+
   Scenario: An operator's queen is killed in the middle of an answer and started anew
     Given a queen and a hive run
     When I start `rbee-keeper infer --prompt "write a short story" --temperature 0` and leave it

@@ -395,6 +395,10 @@ Feature: The life of workers at their hive
     And the text of the stream is the greedy story
     And the tokens of the stream are numbered from 0 without a gap
     And the force-kill of the worker is recorded with its pid, SIGKILL and "no answer to a canary"
+    And the hive lists 1 worker with:
+      """
+      {"state": "idle", "restart_count": 1}
+      """
 
   Scenario: Canaries cost a worker nothing
     Given the time limit canary is 100ms

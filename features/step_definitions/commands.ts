@@ -54,6 +54,10 @@ When('I press Ctrl+C', function (this: RbeeWorld) {
   this.last.kill('SIGINT');
 });
 
+When('I tell it to end', function (this: RbeeWorld) {
+  this.last.kill('SIGTERM');
+});
+
 When('I kill it', async function (this: RbeeWorld) {
   this.last.kill('SIGKILL');
   await this.last.waitForExit();

@@ -61,7 +61,8 @@ describe('a task for which no worker runs', () => {
       layers_total: 9,
     });
     for (const event of events.filter(({ type }) => type === 'narration')) expect(event.correlation_id).toBe('corr-2');
-    expect(hive.spawned).toEqual([{ model: 'builtin:honeycomb', backend: 'cpu', device: 0, pinned: false }]);
+    const kind = { model: 'builtin:honeycomb', backend: 'cpu', device: 0, pinned: false };
+    expect(hive.spawned).toEqual([{ ...kind, or_replacement: true }]);
     expect(hive.correlationIds).toEqual(['corr-2']);
     for (const name of ['health', 'listWorkers', 'listBackends', 'listWorkerBinaries', 'resources']) {
       expect(hive.calls.indexOf(name)).toBeGreaterThanOrEqual(0);
@@ -142,6 +143,79 @@ describe('a task for which no worker runs', () => {
     };
     const events = await (await queen.task()).all;
     expect(events.at(-2)).toMatchObject({ type: 'error', code: 'MODEL_LOAD_FAILED' });
+  });
+
+  const killed = (worker_id: string, exit: { exit_code: number | null; signal: string | null }) =>
+    new RbeeError('WORKER_STARTUP_FAILED', `the worker ended with ${exit.signal ?? exit.exit_code}`, {
+      details: { worker_id, phase: 'loading', ...exit },
+    });
+  /** Has as many workers killed while they load. */
+  const killWhileLoading = (count: number) => {
+    hive.load = async () => {
+      const worker = [...hive.held.values()].at(-1)?.worker;
+      if (count-- > 0 && worker) throw killed(worker.id, { exit_code: null, signal: 'SIGKILL' });
+    };
+  };
+
+  it('has another worker started when the first one is killed while it loads', async () => {
+    killWhileLoading(1);
+    const answers = [await queen.task(), await queen.task()];
+    for (const { all } of answers) {
+      const events = await all;
+      expect(events.at(-2)).toMatchObject({ type: 'end' });
+      expect(events.filter(({ type }) => type === 'token')).toHaveLength(2);
+      expect(events.filter(({ human }) => /^starting another worker/.test(String(human)))).toMatchObject([
+        { action: 'worker_spawn', level: 'warn', human: expect.stringContaining('SIGKILL') },
+      ]);
+    }
+    expect(hive.spawned).toHaveLength(2);
+  });
+
+  it('ends when the other worker is killed as well', async () => {
+    killWhileLoading(9);
+    expect((await (await queen.task()).all).at(-2)).toMatchObject({ type: 'error', code: 'WORKER_STARTUP_FAILED' });
+    expect(hive.spawned).toHaveLength(2);
+  });
+
+  it('ends when the worker has ended by itself while it loaded', async () => {
+    hive.load = async () => {
+      throw killed(hive.worker.id, { exit_code: 1, signal: null });
+    };
+    expect((await (await queen.task()).all).at(-2)).toMatchObject({ type: 'error', code: 'WORKER_STARTUP_FAILED' });
+    expect(hive.spawned).toHaveLength(1);
+  });
+
+  it('has one started in place of a worker of somebody else that is killed while it loads', async () => {
+    killWhileLoading(1);
+    const worker = await hive.addWorker(new ScriptedWorker(), { state: 'loading' });
+    await queen.untilStates('loading');
+    const events = await (await queen.task()).all;
+    expect(events.at(-2)).toMatchObject({ type: 'end' });
+    expect(worker.asked).toEqual([]);
+    expect(hive.spawned).toHaveLength(1);
+  });
+
+  describe('on a hive whose connections break', () => {
+    /** Breaks so many calls of a route in the middle; what was there before goes on. */
+    const breakOff = (name: string, count: number) => {
+      hive.breaks.set(name, count);
+    };
+
+    it.each(['resources', 'spawnWorker', 'workerEvents', 'getWorker'])('in %s, is placed anew', async (name) => {
+      breakOff(name, 3);
+      const events = await (await queen.task()).all;
+      expect(events.at(-2)).toMatchObject({ type: 'end' });
+      expect(events.filter(({ action }) => action === 'retry').length).toBeGreaterThanOrEqual(1);
+      expect(hive.breaks.get(name)).toBeLessThan(3);
+    });
+
+    it.each(['resources', 'spawnWorker', 'workerEvents'])('in %s, always, ends soon', async (name) => {
+      breakOff(name, 999);
+      const events = await (await queen.task()).all;
+      expect(events.at(-2)).toMatchObject({ type: 'error', details: { node: 'localhost', losses: 6 } });
+      expect(JSON.stringify(events.at(-2))).toContain('rbee-keeper logs --node localhost');
+      expect(hive.breaks.get(name)).toBeGreaterThan(900);
+    });
   });
 
   it('tells each task that shared a failed start about its own request', async () => {

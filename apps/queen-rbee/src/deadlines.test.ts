@@ -97,8 +97,7 @@ describe('the deadline of a task', () => {
     expect(await response.json()).toMatchObject({
       error: { code: 'REQUEST_TIMEOUT', details: { deadline }, retryable: false, correlation_id: expect.anything() },
     });
-    expect(worker.cancelled).toHaveLength(1);
-    expect(worker.jobs.size).toBe(0);
+    await worker.watch.until(() => worker.cancelled.length === 1 && worker.jobs.size === 0);
   });
 
   it('of the last of those who wait for a worker is that of its start', async () => {

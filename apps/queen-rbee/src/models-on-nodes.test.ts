@@ -113,6 +113,20 @@ describe('models on this machine and on another node', () => {
       expect(calls.indexOf('downloadModel')).toBeLessThan(calls.indexOf('spawnWorker'));
     });
 
+    it('has it downloaded anew by a hive that has forgotten the download', async () => {
+      here.models.fetch = async (download) => {
+        here.models.fetch = async () => 'weights';
+        here.models.downloads.delete(download.id);
+        return new Promise(() => undefined);
+      };
+      const events = await (await queen.task({ model: 'hf:org/m', node: 'localhost' })).all;
+      expect(events.at(-2)?.type).toBe('end');
+      expect(events.filter(({ action }) => action === 'retry')).toMatchObject([
+        { human: expect.stringContaining('has forgotten a download') },
+      ]);
+      expect(here.models.hub).toHaveLength(2);
+    });
+
     it('copies it from the node that has it', async () => {
       here.models.add(MODEL, 'weights');
       await queen.json('GET', '/v2/models');

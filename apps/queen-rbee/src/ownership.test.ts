@@ -1,6 +1,7 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -50,6 +51,21 @@ describe('the hive of this machine', () => {
     expect(output).toBe(`tiny hive: daemon --port ${hivePort} --owned\n`);
     await queen.beginStop();
     expect(identify(Number(pids[0]))).toBeUndefined();
+  });
+
+  it('is started anew for the same task when it is killed while it starts', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'killed-hive-'));
+    try {
+      await start(`killed:${join(folder, 'once')}`);
+      const events = await (await queen.task()).all;
+      expect(events.filter(({ action }) => action === 'retry')).toMatchObject([
+        { level: 'warn', human: expect.stringContaining('ended before it was healthy (SIGKILL)') },
+      ]);
+      expect(pidOf(events)).toBeGreaterThan(0);
+      expect(events.at(-2)).toMatchObject({ type: 'error', code: 'INVALID_RESPONSE' });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('is started although the log folder was removed', async () => {

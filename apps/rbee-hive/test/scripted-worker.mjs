@@ -115,7 +115,7 @@ const routes = {
     else response.end(`data: {"stage":"ready"}\n\ndata: [DONE]\n\n`);
   },
   'POST /v1/admin/shutdown': (body, response) => {
-    if (script.ignoreShutdown) return;
+    if (script.ignoreShutdown) return narrate('shutdown_ignored', 'does not answer');
     const idleMs = lastJobEndedAt ? Date.now() - Date.parse(lastJobEndedAt) : Number.POSITIVE_INFINITY;
     const refused = body.only_if_idle_ms !== undefined && (jobs > 0 || idleMs < body.only_if_idle_ms);
     if (refused) return json(response, { message: 'in use', draining: false });

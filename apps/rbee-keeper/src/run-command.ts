@@ -51,11 +51,14 @@ export async function runCommand(env: KeeperEnvironment, invocation: CommandInvo
   }
 }
 
-/** What a command says about its own cancellation, such as how to go on, counts more than the signal's reason. */
+/**
+ * What a command says about its own cancellation, such as how to go on, counts more than the signal's reason. With `goes_on` in its details
+ * nothing was cancelled.
+ */
 function tellCancellation(output: Output, { signal }: Interrupt, caught: unknown): number {
   const error = isRbeeError(caught) && caught.code === 'CANCELLED' ? caught : (signal.reason as RbeeError);
   if (output.json) output.object(errorToJson(error));
-  output.tellCancellation();
+  if (error.details.goes_on !== true) output.tellCancellation();
   if (error.suggestion !== undefined && !output.json) output.block(toSentence(error.suggestion));
   return 130;
 }

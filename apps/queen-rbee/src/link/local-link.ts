@@ -209,12 +209,14 @@ export class LocalLink implements Link {
   async #toStartError(hive: HiveProcess, timeoutMs?: number): Promise<RbeeError> {
     const { hivePort } = this.#options;
     const lastLines = await hive.lastLines();
+    let killed = false;
     let why = `was not healthy on port ${hivePort} within ${formatDuration(timeoutMs ?? 0)}`;
     if (timeoutMs === undefined) {
       const { code, signal } = await hive.exited;
+      killed = signal !== null;
       why = `ended before it was healthy (${signal ?? `exit code ${code}`})`;
     }
     const diskFull = lastLines.length === 0 && (await hive.diskIsFull());
-    return hiveStartFailed({ node: this.node, port: hivePort, why, lastLines, diskFull });
+    return hiveStartFailed({ node: this.node, port: hivePort, why, lastLines, diskFull, killed });
   }
 }

@@ -1,6 +1,6 @@
 import { type Clock, formatDuration, sleep, type Timeouts } from '@rbee/daemon-kit';
 import { isRbeeError } from '@rbee/protocol';
-import { hiveStartFailed } from './hive-start-error.js';
+import { hiveStartFailed, saysWhatIsWrong } from './hive-start-error.js';
 import type { HiveHealth } from './link.js';
 import type { LaunchedHive, RemoteHive } from './remote-hive.js';
 
@@ -34,7 +34,7 @@ export async function untilHealthy(options: UntilHealthyOptions): Promise<HiveHe
     const running = await remote.isRunning(hive, signal);
     const health = await poll(options, Math.max(1, Math.min(timeouts.health_call, end - clock.monotonic())));
     if (health) return health;
-    if (!running) throw await toError(options, 'ended before it was healthy');
+    if (!running) throw await toError(options, 'ended before it was healthy', true);
     if (clock.monotonic() + pauseMs >= end) {
       throw await toError(options, `was not healthy on port ${hivePort} within ${formatDuration(limit)}`);
     }
@@ -56,6 +56,8 @@ async function poll(
   }
 }
 
-async function toError({ node, hivePort: port, remote, hive }: UntilHealthyOptions, why: string) {
-  return hiveStartFailed({ node, port, why, lastLines: await remote.lastLines(hive) });
+async function toError({ node, hivePort: port, remote, hive }: UntilHealthyOptions, why: string, ended = false) {
+  const lastLines = await remote.lastLines(hive);
+  // One that ends by itself says why; how a process ended over there can only be told from that.
+  return hiveStartFailed({ node, port, why, lastLines, killed: ended && !saysWhatIsWrong(lastLines) });
 }

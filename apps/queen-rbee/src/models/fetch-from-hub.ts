@@ -3,7 +3,7 @@ import { hiveRoutes } from '@rbee/protocol';
 import { atNode, isLoss } from '../node/at-node.js';
 import type { LiveNode } from '../node/live-node.js';
 import { underDeadline } from '../worker/under-deadline.js';
-import { followDownload } from './follow-download.js';
+import { followDownload, isForgotten } from './follow-download.js';
 import { retryTeller, type SupplyContext } from './supply-context.js';
 
 /** How often a hive asks a hub for the files of a model; each time it gives up after `download_stall` of silence. */
@@ -31,7 +31,7 @@ export async function fetchFromHub(node: LiveNode, modelRef: string, context: Su
   try {
     const { download_id } = await orAborted(asked, signal);
     if (download_id === 'cached') return false;
-    const isRetryable = (error: unknown) => isLoss(error) && node.standing.hive !== 'stopped';
+    const isRetryable = (error: unknown) => isLoss(error) && !isForgotten(error) && node.standing.hive !== 'stopped';
     await retry({ waits, isRetryable, onRetry: retryTeller(context) }, context, () =>
       underDeadline(listener, (deadline) =>
         followDownload(node, download_id, { correlationId, deadline, signal, timeouts }, onEvent),

@@ -1,5 +1,12 @@
 import { callStream, type IncomingStream, readEvent, type Timeouts, withTimeout } from '@rbee/daemon-kit';
-import { type DownloadProgress, downloadProgressSchema, fromErrorBody, hiveRoutes, RbeeError } from '@rbee/protocol';
+import {
+  type DownloadProgress,
+  downloadProgressSchema,
+  fromErrorBody,
+  hiveRoutes,
+  isRbeeError,
+  RbeeError,
+} from '@rbee/protocol';
 import { atNode } from '../node/at-node.js';
 import type { HiveCall, LiveNode } from '../node/live-node.js';
 
@@ -8,7 +15,8 @@ const HIVE_ATTEMPTS = 6;
 
 /**
  * Follows a download of a node's hive to its end and hands on each of its events. Throws the coded error that it ended
- * with, WORKER_CONNECTION_LOST when the connection to the hive broke, DOWNLOAD_TIMEOUT when the hive lives and tells nothing of
+ * with, WORKER_CONNECTION_LOST when the connection to the hive broke or another hive answers by now
+ * (`isForgotten`), DOWNLOAD_TIMEOUT when the hive lives and tells nothing of
  * the download for longer than its own attempts may take, or the signal's reason.
  */
 export async function followDownload(
@@ -28,7 +36,9 @@ export async function followDownload(
   const limits = { timeoutMs: timeouts.call, silenceMs: 3 * timeouts.keep_alive };
   const options = { ...call, ...limits, query: { id: downloadId } };
   const follow = async () => {
-    const stream = await callStream(node.link.hive, hiveRoutes.downloadProgress, options);
+    const stream = await callStream(node.link.hive, hiveRoutes.downloadProgress, options).catch((error: unknown) => {
+      throw isRbeeError(error) && error.code === 'NOT_FOUND' ? toForgottenError(node, downloadId, error) : error;
+    });
     try {
       let stage: DownloadProgress['stage'] | undefined;
       for (;;) {
@@ -57,6 +67,19 @@ export async function followDownload(
     return withTimeout(node.link.hive.clock, limitMs, messages.next(), () => toSilenceError(node, downloadId, limitMs));
   };
   return follow().catch(atNode(node.name));
+}
+
+/** Whether the hive that had begun the download is gone, and with it the download; what has come of it is still there. */
+export function isForgotten(error: RbeeError): boolean {
+  return error.details.forgotten === true;
+}
+
+function toForgottenError({ name }: LiveNode, downloadId: string, cause: RbeeError): RbeeError {
+  return new RbeeError('WORKER_CONNECTION_LOST', `the hive of ${name} was started again and has forgotten a download`, {
+    details: { node: name, service: 'rbee-hive', download_id: downloadId, forgotten: true },
+    suggestion: 'repeat the request: the download goes on where it was',
+    cause,
+  });
 }
 
 function toSilenceError({ name }: LiveNode, downloadId: string, limitMs: number): RbeeError {

@@ -401,7 +401,7 @@ export class LiveNode {
         else if (event?.type === 'worker') this.#takeWorker(event.change, event.worker);
         else if (event?.type === 'model') this.#takeModel(event);
         else if (event?.type === 'resources') this.#state.resources = event.resources;
-        else if (event?.type === 'warning') this.#state.warnings = [...this.#state.warnings, event.text];
+        else if (event?.type === 'warning') this.#state.warn(event.text);
         else if (!event) this.#options.log.debug({ node: this.name, event: message.event }, 'skipped an unknown event');
       }
     } catch (error) {

@@ -49,3 +49,9 @@ describe('what placement sees of a node', () => {
     expect(states()).toEqual([]);
   });
 });
+
+it('keeps the newest twenty warnings of a hive that warns without end', () => {
+  const state = new NodeState(new ManualClock());
+  for (let i = 0; i < 1_000; i++) state.warn(String(i));
+  expect(state.warnings).toEqual(Array.from({ length: 20 }, (_, index) => String(980 + index)));
+});

@@ -4,6 +4,9 @@ import type { NodeView, WorkerUsage, WorkerView } from '../placement/snapshot.js
 
 type Snapshot = Extract<HiveEvent, { type: 'snapshot' }>;
 
+/** Warnings of one hive that are kept. */
+const MOST_WARNINGS = 20;
+
 /** What is known of one node: its workers with their keys, its models, backends and resources. Only its `LiveNode` changes it. */
 export class NodeState {
   readonly #clock: Clock;
@@ -45,7 +48,7 @@ export class NodeState {
     this.replaceModels(models);
     this.backends = backends;
     this.resources = resources;
-    this.warnings = warnings ?? [];
+    this.warnings = warnings?.slice(-MOST_WARNINGS) ?? [];
   }
 
   keepWorker(worker: Worker): void {
@@ -82,6 +85,11 @@ export class NodeState {
     this.#keys.delete(id);
     this.#seen = undefined;
     return this.#workers.delete(id);
+  }
+
+  /** Takes a warning of the hive; of many only the newest are kept. */
+  warn(text: string): void {
+    this.warnings = [...this.warnings, text].slice(-MOST_WARNINGS);
   }
 
   keepModel(model: Model): void {

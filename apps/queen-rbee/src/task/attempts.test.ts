@@ -47,3 +47,24 @@ it('a task is placed 20 times without a token in between, and no more', () => {
   for (let count = 0; count < 20; count++) expect(place(5)).toBe(true);
   expect(place(5)).toBe(false);
 });
+
+describe('how many hives a task may lose before they give it a worker', () => {
+  const endOfHives = (lossesAt: readonly number[], mayRetry = true) => {
+    const attempts = new Attempts(mayRetry);
+    return lossesAt.findIndex((tokensOut) => !attempts.loseHive(tokensOut)) + 1;
+  };
+
+  it('five in a row, and others after the next token', () => {
+    expect(endOfHives([0, 0, 0, 0, 0])).toBe(0);
+    expect(endOfHives([0, 0, 0, 0, 0, 0])).toBe(6);
+    expect(endOfHives([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])).toBe(0);
+    expect(endOfHives([0], false)).toBe(1);
+  });
+
+  it('is no matter of the workers that it may lose', () => {
+    const attempts = new Attempts(true);
+    expect(attempts.loseHive(0)).toBe(true);
+    expect(attempts.lose(0)).toBe(true);
+    expect(attempts.losses).toBe(1);
+  });
+});

@@ -18,15 +18,22 @@ export class Delivered {
   /** The worker that took the job last, and its node. */
   from: { readonly node: string; readonly workerId: string } | undefined;
   readonly #tokens: string[] = [];
+  #chars = 0;
 
   /** Number of `token` events. */
   get count(): number {
     return this.#tokens.length;
   }
 
+  /** Characters of all `token` events. */
+  get chars(): number {
+    return this.#chars;
+  }
+
   /** Takes the data of a token event. */
   note(data: string): void {
     this.#tokens.push(data);
+    this.#chars += data.length;
   }
 
   /** Where it can go on; as long as nothing has gone out, anywhere. */
@@ -43,7 +50,8 @@ export class Delivered {
     for (const data of this.#tokens) {
       const token = tokenEventSchema.safeParse(JSON.parse(data)).data;
       if (!token?.ids) return undefined;
-      ids.push(...token.ids);
+      // One by one: there may be more than a call takes arguments.
+      for (const id of token.ids) ids.push(id);
     }
     return { prompt_ids: [...this.promptIds], ids, next_i: this.#tokens.length };
   }

@@ -30,7 +30,8 @@ export function isNodeTrouble(error: RbeeError): boolean {
     // It was tried as often as it may be.
     (code === 'CONNECTION_TIMEOUT' && details.attempts !== undefined) ||
     (code.startsWith('SSH_') && !isBrokenOff(error)) ||
-    /^(HIVE_|INSUFFICIENT_|VRAM_|GPU_|BACKEND_)/.test(code) ||
+    (code.startsWith('HIVE_') && !isKilledStart(error)) ||
+    /^(INSUFFICIENT_|VRAM_|GPU_|BACKEND_)/.test(code) ||
     // It runs as many workers as it may.
     (code === 'WORKER_SPAWN_FAILED' && details.limit !== undefined) ||
     /^(VERSION_MISMATCH|INVALID_RESPONSE|INVALID_API_KEY|MISSING_API_KEY)$/.test(code) ||
@@ -41,12 +42,17 @@ export function isNodeTrouble(error: RbeeError): boolean {
 
 /** Whether a connection or a process was lost, rather than that somebody refused. */
 export function isLoss(error: RbeeError): boolean {
-  return /^(WORKER_CRASHED|WORKER_CONNECTION_LOST|CONNECTION_TIMEOUT)$/.test(error.code) || isBrokenOff(error);
+  return /^(WORKER_CRASHED|WORKER_CONNECTION_LOST|CONNECTION_TIMEOUT)$/.test(error.code) || isHiveOrWayLost(error);
 }
 
 /** Whether the hive of a task, or the way to it, was lost: that says nothing about the task, and another hive can be started. */
 export function isHiveOrWayLost(error: RbeeError): boolean {
-  return isHiveLost(error) || isBrokenOff(error);
+  return isHiveLost(error) || isBrokenOff(error) || isKilledStart(error);
+}
+
+/** Whether a hive was killed while it started. */
+function isKilledStart({ code, details }: RbeeError): boolean {
+  return code === 'HIVE_START_FAILED' && details.killed === true;
 }
 
 /** Whether a connection ended that had stood, without going silent first: it may well come about again at once. */

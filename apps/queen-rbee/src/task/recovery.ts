@@ -174,7 +174,8 @@ export class Recovery {
     const node = nodes.find(wanted.node ?? delivered.from?.node ?? '');
     if (!node || this.#waited || node.standing.hive === 'running') return false;
     this.#waited = true;
-    const end = clock.monotonic() + timeouts.connect;
+    // As long as a machine may take to let anybody in.
+    const end = clock.monotonic() + timeouts.ssh_connect;
     for (;;) {
       const isThere = node.provideHive(narrate, signal).then(() => true);
       const remaining = Math.max(0, end - clock.monotonic());

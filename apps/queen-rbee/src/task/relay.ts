@@ -9,10 +9,14 @@ import {
   RbeeError,
   type SseMessage,
 } from '@rbee/protocol';
+import { afterTokens } from './diagnose-loss.js';
 import { StallWatch } from './stall-watch.js';
 import type { Task } from './task.js';
 import type { MessageKind, TaskOutput } from './task-output.js';
 import { mayBeToken, readTokenIndex } from './token-index.js';
+
+/** An answer is kept in memory until it has ended. A longer one, of a million tokens or so, is none of a worker that can count. */
+const MOST_ANSWER_CHARS = 64 * 1024 * 1024;
 
 type StartedEvent = Extract<InferenceEvent, { type: 'started' }>;
 
@@ -130,6 +134,7 @@ function checkPlace({ data }: SseMessage, kind: 'token' | 'end', started: boolea
     if (index === undefined) fault = `its token ${expected} cannot be read`;
     else if (index !== expected) fault = `it sent token ${index} where token ${expected} belongs`;
     else if (index >= max_tokens) fault = `it sent more than ${max_tokens} tokens`;
+    else if (task.delivered.chars + data.length > MOST_ANSWER_CHARS) fault = 'its answer is larger than 64 MiB';
   }
   if (fault === undefined) return;
   throw new RbeeError('INVALID_RESPONSE', `worker ${workerId} does not keep to the protocol: ${fault}`, {
@@ -166,8 +171,8 @@ function gaveUp({ code }: ErrorEvent): boolean {
 }
 
 function toStallError(task: Task, workerId: string, limitMs: number): RbeeError {
-  const what = task.tokensOut === 0 ? 'no first token' : `no further token after ${task.tokensOut}`;
-  return new RbeeError('INFERENCE_TIMEOUT', `${what} from worker ${workerId} within ${formatDuration(limitMs)}`, {
+  const when = afterTokens(task.tokensOut);
+  return new RbeeError('INFERENCE_TIMEOUT', `${formatDuration(limitMs)} without a token from the worker, ${when}`, {
     details: { worker_id: workerId, limit_ms: limitMs, tokens_out: task.tokensOut },
     suggestion: `repeat the request; if it happens again, stop this worker: rbee-keeper workers shutdown --id ${workerId}`,
   });

@@ -139,6 +139,28 @@ describe('what a log takes', () => {
     expect(of(late, 'narration').at(-1)?.data.human).toBe('4999');
   });
 
+  it('is bounded in characters too, and the newest word of a talkative worker is kept', () => {
+    const { log } = build();
+    log.tell(accepted);
+    start(log);
+    const size = 1024 * 1024;
+    for (let i = 0; i < 20; i++) {
+      token(log, i);
+      log.tell(narration(`${i} ${'x'.repeat(size)}`));
+      log.commit();
+    }
+    const late = new Taker(log);
+    log.attach(late, undefined);
+    for (let before = -1; before !== late.cursor; ) {
+      before = late.cursor;
+      late.take();
+    }
+    const kept = late.events.filter(({ event }) => event === 'narration');
+    expect(kept.length).toBeLessThanOrEqual(4);
+    expect(String(kept.at(-1)?.data.human)).toMatch(/^19 /);
+    expect(late.events.filter(({ event }) => event === 'token')).toHaveLength(20);
+  });
+
   it('is what the journal gets: the answer and nothing else, each event once', () => {
     const { log } = build();
     log.tell(accepted);

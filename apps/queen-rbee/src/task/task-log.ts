@@ -18,8 +18,8 @@ import type { MessageKind, TaskOutput } from './task-output.js';
 const MOST_BEHIND = { events: 64, chars: 256 * 1024 };
 /** Characters that are given to a reader at once. Before it has taken them it gets no more, so they also bound what waits for its connection. */
 const MOST_AT_ONCE = 64 * 1024;
-/** Events besides the answer that are kept for those who come later; more than any start has. */
-const MOST_KEPT_ASIDE = 1_000;
+/** What is kept besides the answer for those who come later; more than any start has. */
+const MOST_KEPT_ASIDE = { events: 1_000, chars: 4 * 1024 * 1024 };
 
 /** Clients that may read one task at the same time; each may be behind by as much as `MOST_BEHIND`. */
 export const MOST_READERS = 64;
@@ -70,6 +70,7 @@ export class TaskLog implements TaskOutput {
   /** Entries that readers may see. */
   #committed = 0;
   #keptAside = 0;
+  #charsAside = 0;
   #chars = 0;
   #n = 0;
   #started = false;
@@ -238,9 +239,11 @@ export class TaskLog implements TaskOutput {
       this.#unwritten.push(this.#push(event));
       if (kind === 'end' || kind === 'error') this.#ended = true;
     } else {
-      if (this.#keptAside >= MOST_KEPT_ASIDE) this.#forgetOldest();
       this.#keptAside++;
+      this.#charsAside += data.length;
       this.#push(event);
+      const { events, chars } = MOST_KEPT_ASIDE;
+      if (this.#keptAside > events || this.#charsAside > chars) this.#forgetOldest();
     }
     this.#options.onEntry?.();
   }
@@ -258,20 +261,26 @@ export class TaskLog implements TaskOutput {
     const last = this.#entries.pop() as LogEntry;
     this.#chars = last.offset;
     this.#keptAside--;
+    this.#charsAside -= last.data.length;
     this.#committed = Math.min(this.#committed, this.#entries.length);
     for (const reader of this.#readers) reader.cursor = Math.min(reader.cursor, this.#entries.length);
     this.#append(last.kind, data);
   }
 
-  /** Makes room for what is told aside: half of it goes, the oldest first. Who has not read it yet misses it. */
+  /** Makes room for what is told aside: half of it goes, the oldest first, but never the newest. Who has not read it yet misses it. */
   #forgetOldest(): void {
-    let left = MOST_KEPT_ASIDE / 2;
-    const gone = this.#entries.map(({ kind }) => !JOURNALED.has(kind) && left-- > 0);
+    const { events, chars } = MOST_KEPT_ASIDE;
+    const gone = this.#entries.map(({ kind, data }, index) => {
+      const isTooMuch = this.#keptAside > events / 2 || this.#charsAside > chars / 2;
+      if (JOURNALED.has(kind) || !isTooMuch || index === this.#entries.length - 1) return false;
+      this.#keptAside--;
+      this.#charsAside -= data.length;
+      return true;
+    });
     const goneBefore = (index: number) => gone.slice(0, index).filter(Boolean).length;
     for (const reader of this.#readers) reader.cursor -= goneBefore(reader.cursor);
     this.#committed -= goneBefore(this.#committed);
     this.#entries = this.#entries.filter((_entry, index) => !gone[index]);
-    this.#keptAside -= MOST_KEPT_ASIDE / 2;
   }
 
   /** Whether somebody for whom the task waits is behind by more than this part of what is allowed. */

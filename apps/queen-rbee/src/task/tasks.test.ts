@@ -48,6 +48,26 @@ describe('a task that is read by other clients than its own', () => {
     expect(worker.asked).toEqual(['j']);
   });
 
+  it('is read by 64 clients at most, and the next one hears why not', async () => {
+    await begin();
+    const gate = openGate();
+    worker.script = gate.script(['a'], ['b']);
+    const first = await queen.task({ job_id: 'j' });
+    await until(first, 'token', 1);
+    const abort = new AbortController();
+    const leaving = await queen.stream('GET', '/v2/tasks/j/events', undefined, { signal: abort.signal });
+    const others = await Promise.all(Array.from({ length: 62 }, () => attach('j')));
+    const { status, body } = await queen.json('GET', '/v2/tasks/j/events');
+    expect([status, body.error]).toMatchObject([429, { code: 'TOO_MANY_REQUESTS', details: { limit: 64 } }]);
+    expect((await queen.task({ job_id: 'j' })).status).toBe(429);
+    abort.abort();
+    await expect(leaving.all).rejects.toThrow();
+    await clientsOf(queen, 'j', 63);
+    others.push(await attach('j'));
+    gate.open();
+    for (const each of [first, ...others]) expect(textOf(await each.all)).toBe('ab');
+  });
+
   it('goes on behind the event that a client knows, and from the beginning for what is no id', async () => {
     await begin();
     worker.script = say(['a', 'b', 'c']);

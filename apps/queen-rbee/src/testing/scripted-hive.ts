@@ -63,6 +63,8 @@ export class ScriptedHive {
   readonly deadlines = new Map<string, unknown[]>();
   /** Names of the routes that take a request and never answer it. */
   readonly holds = new Set<string>();
+  /** Routes by name, and how many of their calls end with a broken connection. */
+  readonly breaks = new Map<string, number>();
   /** What its snapshots warn of. */
   warnings: string[] = [];
   #listening: Listening | undefined;
@@ -176,6 +178,12 @@ export class ScriptedHive {
       name,
       async (call: Call, stream: never) => {
         this.deadlines.set(name, [...(this.deadlines.get(name) ?? []), call.headers['x-request-deadline']]);
+        const breaks = this.breaks.get(name) ?? 0;
+        if (breaks > 0) {
+          this.breaks.set(name, breaks - 1);
+          this.#listening?.server.closeAllConnections();
+          await orAborted(new Promise(() => undefined), call.signal);
+        }
         if (this.holds.has(name)) await orAborted(new Promise(() => undefined), call.signal);
         return (handle as (call: Call, stream: never) => Promise<unknown>)(call, stream);
       },

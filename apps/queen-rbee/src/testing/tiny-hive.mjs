@@ -1,4 +1,5 @@
 // A hive in one small program, for tests of how one is started and ended. It is told how to behave by its first argument.
+import { existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 
 const [behaviour, , , port] = process.argv.slice(2);
@@ -45,6 +46,14 @@ if (behaviour === 'explains') {
     process.stderr.write(`${error.message}\n`);
     process.exitCode = 1;
   });
+}
+if (behaviour.startsWith('killed:')) {
+  const marker = behaviour.slice('killed:'.length);
+  // Only the first one.
+  if (!existsSync(marker)) {
+    writeFileSync(marker, '');
+    process.kill(process.pid, 'SIGKILL');
+  }
 }
 process.on('SIGTERM', () => {
   if (behaviour === 'stubborn') return;

@@ -4,7 +4,7 @@ import type { LiveNode } from '../node/live-node.js';
 import type { Nodes } from '../node/nodes.js';
 import { type Placement, placeTask } from '../placement/place-task.js';
 import type { Wanted, WorkerUsage } from '../placement/snapshot.js';
-import { isNodeTrouble } from '../task/failures.js';
+import { isHiveOrWayLost, isNodeTrouble } from '../task/failures.js';
 import type { Waiting, WorkerStarts } from './worker-starts.js';
 
 /** How often a node is looked for; each time a hive was started, or a node has turned out not to do. */
@@ -80,6 +80,8 @@ export async function spawnWorker(
 }
 
 /** Whether the hive went away, rather than that it was never reached or gave an answer. */
-function isHiveLost({ code, details }: RbeeError): boolean {
+function isHiveLost(error: RbeeError): boolean {
+  const { code, details } = error;
+  if (isHiveOrWayLost(error)) return true;
   return code === 'WORKER_CONNECTION_LOST' || (code === 'CONNECTION_TIMEOUT' && details.attempts === undefined);
 }

@@ -34,6 +34,8 @@ import { hasRoomLater, untilRoomMayBe } from './until-room-may-be.js';
 const COMFORTABLE_RAM_MB = 8 * 1024;
 const COMFORTABLE_DISK_MB = 50 * 1024;
 
+const NO_USAGE = () => ({ inFlight: 0, lastEndedMs: undefined });
+
 export interface StartContext {
   readonly correlationId: string;
   readonly listener: Listener;
@@ -67,17 +69,24 @@ export class WorkerStarter {
 
   /**
    * Preflight of the hive, the model's way to it, spawn, loading, confirmation. Where there is no room beside workers that are in use, it
-   * waits for one to come to rest, for `slot_wait` at most. Resolves with the worker's id; throws the coded error of whoever refused.
+   * waits for one to come to rest, for `slot_wait` at most. A worker whose process is killed on the way is started once more. Resolves
+   * with the worker's id; throws the coded error of whoever refused.
    */
   async start(node: LiveNode, wanted: Wanted, context: StartContext, ahead?: Ahead): Promise<string> {
     const { clock, timeouts } = this.#options;
     let giveUpAt: number | undefined;
+    let killed: string | undefined;
     try {
       const backends = await this.#preflight(node, context);
       for (;;) {
         try {
-          return await this.#tryToStart(node, wanted, backends, context, ahead);
+          return await this.#tryToStart(node, without(wanted, killed), backends, context, ahead);
         } catch (error) {
+          if (killed === undefined && wasKilled(error)) {
+            killed = String(error.details.worker_id);
+            sayThatItStartsAgain(node, context, error);
+            continue;
+          }
           const mayWait = hasRoomLater(error) && this.#options.mayWaitForRoom(node, wanted);
           if (giveUpAt === undefined && mayWait) sayThatItWaits(node, context, error as RbeeError);
           giveUpAt ??= clock.monotonic() + timeouts.slot_wait;
@@ -119,6 +128,19 @@ export class WorkerStarter {
   async #untilRoomMayBe(node: LiveNode, context: StartContext): Promise<void> {
     const { clock, signal } = this.#options;
     await context.whileWanted((unwanted) => untilRoomMayBe(node, clock, AbortSignal.any([unwanted, signal])));
+  }
+
+  /** As `follow`; a worker whose process is killed on the way is replaced by another one. Resolves with the id of the one that takes jobs. */
+  async followOrReplace(node: LiveNode, workerId: string, wanted: Wanted, context: StartContext): Promise<string> {
+    try {
+      await this.follow(node, workerId, context);
+      return workerId;
+    } catch (error) {
+      if (!wasKilled(error)) throw error;
+      sayThatItStartsAgain(node, context, error);
+      const { backends } = node.view(NO_USAGE);
+      return await this.#tryToStart(node, without(wanted, workerId), backends, context, undefined);
+    }
   }
 
   /** Follows a worker that is loading until it takes jobs. Throws what its start failed with, or LOADING_TIMEOUT. */
@@ -292,6 +314,32 @@ function sayThatItWaits(node: LiveNode, { listener }: StartContext, { message }:
   });
 }
 
+function sayThatItStartsAgain(node: LiveNode, { listener }: StartContext, { message }: RbeeError): void {
+  listener.narrate({
+    actor: 'queen-rbee',
+    action: 'worker_spawn',
+    target: node.name,
+    level: 'warn',
+    human: `starting another worker on ${node.name}: ${message}`,
+  });
+}
+
+/**
+ * Whether the process of a worker was ended from outside while it started, by nobody of us: that may well go better another time. One
+ * that ended with an exit code has failed, and one that the system killed for want of memory would be killed again.
+ */
+function wasKilled(error: unknown): error is RbeeError {
+  if (!isRbeeError(error) || error.code !== 'WORKER_STARTUP_FAILED') return false;
+  // How a process ended whose parent has gone, nobody knows: then there is no exit code either.
+  const { phase, exit_code } = error.details;
+  return (phase === 'starting' || phase === 'loading') && exit_code === null;
+}
+
+/** The node's own word of a worker's end may still be on its way. */
+function without(wanted: Wanted, workerId: string | undefined): Wanted {
+  return workerId === undefined ? wanted : { ...wanted, excluded: new Set([...(wanted.excluded ?? []), workerId]) };
+}
+
 function hasDevice(backends: readonly BackendStatus[], { backend, device }: Wanted): boolean {
   return backends.some(({ name, available, devices }) => name === backend && available && (device ?? 0) < devices);
 }
@@ -302,7 +350,7 @@ function counted(count: number, what: string): string {
 
 /** A worker that came up since the task was placed, so that none has to be started. */
 function findPresentWorker(node: LiveNode, wanted: Wanted) {
-  const view = { ...node.view(() => ({ inFlight: 0, lastEndedMs: undefined })), starting: [] };
+  const view = { ...node.view(NO_USAGE), starting: [] };
   const placement = placeTask({ ...wanted, node: node.name }, [view]);
   if (placement.action === 'use' || placement.action === 'follow') return placement;
   const [first] = placement.action === 'wait' ? placement.workers : [];

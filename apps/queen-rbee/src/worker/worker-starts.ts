@@ -67,10 +67,9 @@ export class WorkerStarts {
     if (!worker) return Promise.resolve(workerId);
     const { model_ref: model, backend, device } = worker;
     const facts = { key: `${node.name} ${workerId}`, node: node.name, model, backend, device, worker: workerId };
-    return this.#share(facts, waiting, async (context) => {
-      await this.#starter.follow(node, workerId, context);
-      return workerId;
-    });
+    return this.#share(facts, waiting, (context) =>
+      this.#starter.followOrReplace(node, workerId, { model, backend, device }, context),
+    );
   }
 
   /** Waits for a start by its key; `undefined` when it has ended meanwhile. */

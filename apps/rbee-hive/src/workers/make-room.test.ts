@@ -177,8 +177,9 @@ describe('room in memory', () => {
   it('says how much of it there is and how much is needed', async () => {
     await start({ script: { memory: memoryOf(900) } }, { ...cpu, ram_available_mb: 1400 });
     const small = await hive.ready();
+    // The worker's own figure comes with its callback, which may be a moment behind the end of its load.
+    await hive.until(([one]) => Math.abs((one?.memory_bytes ?? 0) - 980 * 2 ** 20) < 5_000_000);
     await expect(hive.worker(small.worker_id)).resolves.toMatchObject({
-      memory_bytes: expect.closeTo(980 * 2 ** 20, -7),
       model_digest: expect.stringMatching(/^[0-9a-f]{64}$/),
       pinned: false,
     });

@@ -56,6 +56,16 @@ describe('a pinned worker', () => {
 });
 
 describe('a pin', () => {
+  it('is refused while the worker is asked to end because it is idle', async () => {
+    await hive.stop();
+    hive = await TestHive.start({ timeouts: { idle_worker: 100 }, script: { ignoreShutdown: true } });
+    const { worker_id } = await hive.ready();
+    const log = join(hive.home, '.rbee/logs', `${worker_id}.log`);
+    while (!readFileSync(log, 'utf8').includes('shutdown_ignored'))
+      await new Promise((resolve) => setImmediate(resolve));
+    await expect(pin(worker_id, true)).rejects.toMatchObject({ code: 'WORKER_DRAINING' });
+  });
+
   it('is refused for a worker that ends, one that there is not, and one of somebody else', async () => {
     await expect(pin('worker-none', true)).rejects.toMatchObject({ code: 'WORKER_NOT_FOUND' });
     const body = { worker_id: 'worker-foreign', url: 'http://127.0.0.1:1', model_ref: 'builtin:honeycomb' };

@@ -67,6 +67,7 @@ export class Worker {
   private over = false;
   private letGo = false;
   private stopping: Promise<void> | undefined;
+  private askedToEnd = false;
   private readonly left = new AbortController();
 
   constructor(
@@ -209,7 +210,7 @@ export class Worker {
   /** Keeps it loaded from now on, or no longer. Throws FORBIDDEN for a worker that is not owned, WORKER_DRAINING for one that ends. */
   pin(pinned: boolean): void {
     if (!this.identity.owned) throw notOwned(this.id, 'keep it loaded');
-    if (this.failed || this.leaving) {
+    if (this.failed || this.leaving || (pinned && this.askedToEnd)) {
       throw new RbeeError('WORKER_DRAINING', `${this.id} is ending already`, { details: { worker_id: this.id } });
     }
     if (this.pinned === pinned) return;
@@ -230,7 +231,7 @@ export class Worker {
     if (this.leaving) return this.ending.within(kill);
     if (!this.evictable) return false;
     try {
-      if (!(await this.client.shutDown(0))) {
+      if (!(await this.askToEnd(0))) {
         this.takeReady(await this.client.ready());
         return false;
       }
@@ -458,11 +459,21 @@ export class Worker {
     this.start.succeed({ type: 'end', worker_id: this.id, state: this.status.shown });
   }
 
+  /** Asks it to end if it has been idle for so long. Until it has answered, nobody can promise that it stays. */
+  private async askToEnd(idleMs: number): Promise<boolean> {
+    this.askedToEnd = true;
+    try {
+      return await this.client.shutDown(idleMs);
+    } finally {
+      this.askedToEnd = false;
+    }
+  }
+
   private async endIfIdle(): Promise<void> {
     if (this.status.state !== 'idle' || this.identity.pinned) return;
     const { idle_worker, health_poll } = this.context.timeouts;
     try {
-      if (!(await this.client.shutDown(idle_worker))) return this.takeReady(await this.client.ready());
+      if (!(await this.askToEnd(idle_worker))) return this.takeReady(await this.client.ready());
       this.say('idle_timeout', `${this.id} had no job for ${formatDuration(idle_worker)} and ends`);
       this.background(this.beginStop('idle', this.stopLimits, async () => true));
     } catch (error) {

@@ -3,7 +3,7 @@ import { type EndEvent, isRbeeError, RbeeError } from '@rbee/protocol';
 import type { CommandContext } from '../command-context.js';
 import { AnswerWriter } from './answer-writer.js';
 import { savePartialResult } from './partial-result.js';
-import { runTask, type TaskQueen } from './run-task.js';
+import { runTask, staysBehind, type TaskQueen } from './run-task.js';
 import { TaskView } from './task-view.js';
 import type { TaskToSend } from './to-task-request.js';
 
@@ -64,7 +64,9 @@ export async function generate(
     writer.cutShort();
     const { text } = writer;
     const error = stopped.aborted
-      ? tellOfDownload(failure, view.isDownloading)
+      ? staysBehind(request, signal.reason)
+        ? toLeftBehind(view.jobId ?? jobId, signal.reason)
+        : tellOfDownload(failure, view.isDownloading)
       : keepPartial(failure, text, view.tokens, { env, request });
     return { answer: undefined, error, text };
   }
@@ -72,6 +74,15 @@ export async function generate(
 
 function tellHowToReturn(output: CommandContext['output'], jobId: string): void {
   output.say('queen-rbee', `the task is kept: rbee-keeper tasks show --id ${jobId} --follow`);
+}
+
+/** The end of a command whose task goes on without it. */
+function toLeftBehind(job_id: string, cause: unknown): RbeeError {
+  return new RbeeError('CANCELLED', 'the command was told to end; its task goes on', {
+    details: { job_id, goes_on: true },
+    suggestion: `the task goes on: rbee-keeper tasks show --id ${job_id} --follow`,
+    cause,
+  });
 }
 
 /** A cancellation while a model comes says that nothing of it is lost. */
@@ -85,7 +96,7 @@ function tellOfDownload(error: unknown, isDownloading: boolean): unknown {
 }
 
 const COUNTED = /\bafter \d+ tokens?\b/;
-const WITHOUT_RESUME = 'repeat the command; without --no-resume the answer goes on at another worker by itself';
+const WITHOUT_RESUME = 'without --no-resume an answer goes on at another worker by itself';
 
 /** Whether a task that may go on elsewhere would have done so. */
 function isLossOfWorker({ code, details }: RbeeError): boolean {
@@ -116,7 +127,8 @@ function keepPartial(
   const message = COUNTED.test(error.message)
     ? error.message.replace(COUNTED, `after ${progress}`)
     : `${error.message} after ${progress}`;
-  const suggestion = request.resume === false && isLossOfWorker(error) ? WITHOUT_RESUME : error.suggestion;
+  const wouldGoOn = request.resume === false && isLossOfWorker(error);
+  const suggestion = wouldGoOn ? `${error.suggestion ?? 'repeat the command'}\n${WITHOUT_RESUME}` : error.suggestion;
   return new RbeeError(error.code, message, {
     details: { ...error.details, ...partial },
     ...(suggestion === undefined ? {} : { suggestion }),

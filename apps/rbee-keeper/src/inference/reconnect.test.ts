@@ -209,8 +209,8 @@ describe('flags of a task', () => {
     };
     const { stderr } = await infer(['--no-resume']);
     expect(stderr).toContain('Error: the worker ended with signal SIGKILL, after 1 token\n');
-    expect(stderr).toContain('\nRepeat the command; without --no-resume the answer goes on');
-    expect((await infer()).stderr).toContain('\nRepeat the request: another worker takes it');
+    expect(stderr).toContain('\nRepeat the request: another worker takes it\nWithout --no-resume an answer goes on');
+    expect((await infer()).stderr).not.toContain('--no-resume');
   });
 
   it('leaves a kept task to itself when the terminal is closed', async () => {
@@ -224,5 +224,7 @@ describe('flags of a task', () => {
     run.signal('SIGHUP');
     expect(await run.code).toBe(130);
     expect(queen.canceled).toEqual([]);
+    expect(run.stderr.text).toMatch(/\nThe task goes on: rbee-keeper tasks show --id \S+ --follow\n$/);
+    expect(run.stderr.text).not.toContain('Canceled');
   });
 });

@@ -278,7 +278,7 @@ function lostItsClient({ code, details }: RbeeError): boolean {
 }
 
 /** Whether a task that is kept goes on when its user leaves: one who closes the terminal does, one who presses Ctrl+C does not. */
-function staysBehind(body: TaskRequestInput, reason: unknown): boolean {
+export function staysBehind(body: TaskRequestInput, reason: unknown): boolean {
   const left = isRbeeError(reason) && reason.code === 'CANCELLED' ? reason.details.signal : undefined;
   return body.on_disconnect === 'keep' && (left === 'SIGHUP' || left === 'SIGTERM');
 }
