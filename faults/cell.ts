@@ -114,7 +114,8 @@ async function untilCancelled(site: Site, withinMs: number): Promise<void> {
     async () => {
       const tasks = (await site.tasks()).filter(({ job_id, state }) => !/^filler/.test(job_id) && !over.test(state));
       const busy = (await site.workers()).filter((worker) => worker.slots_available < worker.slots_total);
-      return tasks.length === 0 && busy.every(({ state }) => state === 'draining');
+      // A worker that loads for nobody any more is there for the next one.
+      return tasks.length === 0 && busy.every(({ state }) => /^(draining|provisioning|starting|loading)$/.test(state));
     },
     () => 'the task of a keeper that was killed is not over',
     withinMs,
@@ -137,7 +138,9 @@ function checkError(keeper: Program, codes: RegExp | undefined, ms: number): str
   const code = /^\s+code: (\w+)$/m.exec(stderr)?.[1] ?? 'no code';
   const notes = [errorOf(keeper)];
   if (!codes?.test(code)) notes.push(`the code ${code} is not one of those expected`);
-  if (!/rbee-keeper \w|repeat the (request|command)/i.test(stderr.slice(stderr.indexOf('code:')))) {
+  if (
+    !/rbee-keeper \w|repeat the (request|command)|: ping \S+, then ssh /i.test(stderr.slice(stderr.indexOf('code:')))
+  ) {
     notes.push('the error does not say what to do next');
   }
   if (ms > ERROR_WITHIN_MS + 10_000) notes.push(`it took ${Math.round(ms)} ms`);

@@ -3,7 +3,7 @@ export const FAULTS = ['SIGKILL', 'SIGSTOP', 'link'] as const;
 export const PHASES = ['queued', 'SSH', 'download', 'load', 'prompt', 'decode', 'drain'] as const;
 
 export type ProcessName = (typeof PROCESSES)[number];
-export type FaultName = (typeof FAULTS)[number];
+type FaultName = (typeof FAULTS)[number];
 export type Phase = (typeof PHASES)[number];
 
 export interface Cell {
@@ -66,9 +66,9 @@ export function expectationOf({ process, fault, phase }: Cell): Expectation {
     const why = 'a task whose client is gone is cancelled, unless the client is back before that is noticed';
     return { outcomes: ['same', 'error'], codes: /^(CANCELLED|QUEEN_UNREACHABLE)$/, withinMs: SAME_MS, why };
   }
-  if (process === 'sshd' && fault === 'SIGKILL') {
+  if (process === 'sshd' && fault === 'SIGKILL' && phase === 'SSH') {
     // Three attempts with waits of 200 and 400 ms, which may be over before a service manager has started it again.
-    const why = 'a server that refuses three attempts to connect is no machine to wait for';
+    const why = 'a server that refuses three attempts of a task which it had not served yet is no machine to wait for';
     return { outcomes: ['same', 'error'], codes: /^SSH_CONNECTION_TIMEOUT$/, withinMs: SAME_MS, why };
   }
   return { outcomes: ['same'], withinMs: SAME_MS, why: 'what is lost is started again, and goes on where it was' };

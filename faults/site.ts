@@ -11,7 +11,7 @@ import { waitUntil } from '../features/support/wait.js';
 import { heldPorts, type SitePorts, takePorts } from './ports.js';
 import { Relay } from './relay.js';
 
-export const PROJECT = resolve(import.meta.dirname, '..');
+const PROJECT = resolve(import.meta.dirname, '..');
 export const NODE = 'far';
 
 /**

@@ -278,7 +278,7 @@ describe('SshLink', () => {
 
   it('does not hang when the machine of its hive stands still', async () => {
     node.installTinyHive('healthy');
-    const link = node.link({ timeouts: { ssh_keep_alive: 50, ssh_connect: 200 } });
+    const link = node.link({ timeouts: { ssh_keep_alive: 50, ssh_connect: 1_000 } });
     await link.startHive(node.narrate);
     node.server.freeze();
     expect(await link.stopHive(node.narrate)).toBe(false);

@@ -50,6 +50,11 @@ export function isHiveOrWayLost(error: RbeeError): boolean {
   return isHiveLost(error) || isBrokenOff(error) || isKilledStart(error);
 }
 
+/** Whether a node failed because it, or its hive, could not be reached, rather than by what it answered. */
+export function isAway({ code }: RbeeError): boolean {
+  return code === 'SSH_CONNECTION_TIMEOUT' || code === 'CONNECTION_TIMEOUT';
+}
+
 /** Whether a hive was killed while it started. */
 function isKilledStart({ code, details }: RbeeError): boolean {
   return code === 'HIVE_START_FAILED' && details.killed === true;

@@ -149,6 +149,49 @@ describe('a task on a node whose connection is lost', () => {
     expect(performance.now() - before).toBeLessThan(5_000);
   });
 
+  describe('before its first token', () => {
+    const refused = new RbeeError('SSH_CONNECTION_TIMEOUT', 'no SSH connection to far after 3 attempts', {
+      details: { attempts: 3, cause: 'ECONNREFUSED' },
+    });
+    /** Loses the machine with the job; it lets nobody in until so many attempts were made. */
+    const loseBefore = async (attempts: number) => {
+      await watch.until(() => nodes.get('far').worker(worker.id) !== undefined);
+      worker.script = async () => {
+        worker.script = say(['b']);
+        link.lose(closed);
+        link.reachError = refused;
+        link.onReach = () => {
+          if (--attempts === 0) link.reachError = undefined;
+        };
+        worker.dropConnections();
+        await new Promise(() => undefined);
+      };
+    };
+
+    it('is placed anew when the machine comes back', async () => {
+      await loseBefore(4);
+      expect(await run()).toBe('b');
+      expect(worker.asked).toEqual(['j', 'j']);
+    });
+
+    it('ends soon, with what stands in the way, when the machine stays away', async () => {
+      await loseBefore(9_999);
+      const before = performance.now();
+      expect(await run()).toBe(refused);
+      expect(performance.now() - before).toBeLessThan(5_000);
+    });
+  });
+
+  it('ends at once on a machine that was not there from the beginning', async () => {
+    await watch.until(() => nodes.get('far').standing.hive === 'running');
+    link.lose(closed);
+    let attempts = 0;
+    link.onReach = () => attempts++;
+    link.reachError = new RbeeError('SSH_CONNECTION_TIMEOUT', 'no SSH connection', { details: { attempts: 3 } });
+    expect(await run()).toMatchObject({ code: 'SSH_CONNECTION_TIMEOUT', details: { attempts: 3 } });
+    expect(attempts).toBeLessThanOrEqual(2);
+  });
+
   it('leaves a machine that does not answer within 100 ms when it is cancelled', async () => {
     await watch.until(() => nodes.get('far').standing.hive === 'running');
     link.lose(silent);

@@ -1,11 +1,12 @@
 import { type Clock, sleep, type Timeouts, withTimeout } from '@rbee/daemon-kit';
 import { isRbeeError, LOCALHOST, RbeeError } from '@rbee/protocol';
 import { isHiveLost } from '../node/at-node.js';
+import type { LiveNode } from '../node/live-node.js';
 import type { Nodes } from '../node/nodes.js';
 import type { TaskQueue } from '../queue/task-queue.js';
 import { Attempts } from './attempts.js';
 import { afterTokens } from './diagnose-loss.js';
-import { isHiveOrWayLost, isLoss, mayGoElsewhere, NodeFailure, WorkerLost } from './failures.js';
+import { isAway, isHiveOrWayLost, isLoss, mayGoElsewhere, NodeFailure, WorkerLost } from './failures.js';
 import { findResumeObstacle, isResumeWanted, resumeImpossible } from './resume.js';
 import type { Task } from './task.js';
 
@@ -72,7 +73,7 @@ export class Recovery {
   async recoverFrom(error: unknown): Promise<void> {
     if (isRbeeError(error) && error.code === 'REQUEST_TIMEOUT') throw this.#inTheEnd(error);
     if (this.#task.tokensOut > 0) await this.#goOn(error);
-    else this.#beginAnew(error);
+    else await this.#beginAnew(error);
   }
 
   /** A deadline that another process noticed a moment before this one did. */
@@ -83,8 +84,13 @@ export class Recovery {
     });
   }
 
-  #beginAnew(error: unknown): void {
-    if (this.#excludeNode(error)) return;
+  async #beginAnew(error: unknown): Promise<void> {
+    if (error instanceof NodeFailure) {
+      if (this.#mayExcludeNode(error)) return;
+      // Something has gone that had been there for the task: a moment for it, as for a task in mid-answer.
+      if (this.#task.wasPlaced && isAway(error.reason) && (await this.#awaitNode(error.node))) return;
+      this.#excludeNode(error);
+    }
     const reason = error instanceof WorkerLost ? error.reason : error;
     if (!isRbeeError(reason) || !(error instanceof WorkerLost || mayGoElsewhere(reason))) throw error;
     // A worker that takes its time is left only where the whole answer may go elsewhere.
@@ -167,11 +173,11 @@ export class Recovery {
     return node === undefined || this.#options.nodes.find(node)?.standing.status !== 'unreachable';
   }
 
-  /** Gives the node on which the answer came to be a moment to come back, once after each loss; resolves with whether it has. */
-  async #awaitNode(): Promise<boolean> {
+  /** Gives a node, else the one on which the answer came to be, a moment to come back, once after each loss; resolves with whether it has. */
+  async #awaitNode(failed?: LiveNode): Promise<boolean> {
     const { nodes, clock, timeouts } = this.#options;
-    const { wanted, delivered, narrate, signal, log } = this.#task;
-    const node = nodes.find(wanted.node ?? delivered.from?.node ?? '');
+    const { wanted, delivered, narrate, signal, log, excludedNodes } = this.#task;
+    const node = failed ?? nodes.find(wanted.node ?? delivered.from?.node ?? '');
     if (!node || this.#waited || node.standing.hive === 'running') return false;
     this.#waited = true;
     // As long as a machine may take to let anybody in.
@@ -180,7 +186,9 @@ export class Recovery {
       const isThere = node.provideHive(narrate, signal).then(() => true);
       const remaining = Math.max(0, end - clock.monotonic());
       try {
-        return await withTimeout(clock, remaining, isThere, () => new Error(`${node.name} does not come back`));
+        const isBack = await withTimeout(clock, remaining, isThere, () => new Error(`${node.name} does not come back`));
+        excludedNodes.delete(node.name);
+        return isBack;
       } catch (error) {
         signal.throwIfAborted();
         log.debug({ node: node.name, reason: (error as Error).message }, 'the node of a lost worker is not there');

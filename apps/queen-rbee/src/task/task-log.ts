@@ -22,7 +22,7 @@ const MOST_AT_ONCE = 64 * 1024;
 const MOST_KEPT_ASIDE = { events: 1_000, chars: 4 * 1024 * 1024 };
 
 /** Clients that may read one task at the same time; each may be behind by as much as `MOST_BEHIND`. */
-export const MOST_READERS = 64;
+const MOST_READERS = 64;
 
 /** What outlives the queen; everything else is told only to who listens. */
 const JOURNALED: ReadonlySet<string> = new Set(['accepted', 'started', 'token', 'end', 'error']);

@@ -88,6 +88,7 @@ export class TaskRunner {
     const placement = this.#place(task);
     if (placement.action === 'refuse') throw placement.error;
     this.#tellPlace(task, placement);
+    if (placement.action !== 'start_hive') task.wasPlaced = true;
     if (placement.action !== 'use' && placement.action !== 'wait') {
       const fresh = await queue.unlessSeated(task, (signal) => this.#provideWorker(task, placement, signal));
       if (fresh !== undefined) task.freshWorkers.add(fresh);

@@ -54,6 +54,8 @@ export class Task implements Listener {
   assigned: { readonly node: string; readonly workerId: string } | undefined;
   /** Where the user was told that the task is placed. */
   placedOn: string | undefined;
+  /** Whether a hive that ran had a worker for it, or was to start one. */
+  wasPlaced = false;
   /** Workers that were started for it, or for another task while it waited. */
   readonly freshWorkers = new Set<string>();
   /** Settles when the task has ended and everything it held was given back. */

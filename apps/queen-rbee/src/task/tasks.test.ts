@@ -349,9 +349,8 @@ describe('tasks of a queen that was killed', () => {
     expect((await (await attach(second, 'kept')).until('accepted')).job_id).toBe('kept');
     for (let state = ''; state !== 'cancelled'; ) ({ state } = (await second.json('GET', '/v2/tasks/left')).body);
     expect((await second.json('GET', '/v2/tasks/left')).body.error.message).toContain('did not come back');
-    expect((await second.json('GET', '/v2/tasks/kept')).body).toMatchObject({
-      state: expect.stringMatching(/^(starting|queued|generating)$/),
-    });
+    // The first queen lives in this test and may disturb the other task, but nobody gives it up.
+    expect((await second.json('GET', '/v2/tasks/kept')).body.state).not.toMatch(/cancelled|failed/);
     await second.call('DELETE', '/v2/tasks/kept');
   });
 

@@ -88,7 +88,7 @@ describe('a command that finds no queen', () => {
   });
 
   it('gives up on a queen that never answers, and ends it', async () => {
-    const here = await place('mute', { RBEE_T_QUEEN_HEALTHY: '500ms' });
+    const here = await place('mute', { RBEE_T_QUEEN_HEALTHY: '1500ms' });
     const { code, stderr } = await runKeeper(['workers', 'list'], here.options);
     expect(code).toBe(1);
     expect(stderr).toContain('QUEEN_START_FAILED');
