@@ -27,7 +27,7 @@ Feature: An answer outlives the worker that makes it
     When I start `rbee-keeper infer --prompt "write a short story" --temperature 0`
     And the worker of the keeper is killed once it has written "upon"
     Then the exit code is 0
-    And stdout is the greedy story
+    And stdout is the greedy story, up to float noise
     And stderr shows "going on"
     And stderr matches /done: \d+ tokens, the last \d+ in/
     And neither queen nor hive list the lost worker
@@ -130,7 +130,7 @@ Feature: An answer outlives the worker that makes it
       {"prompt": "write a short story", "temperature": 0}
       """
     Then the stream ends with "end"
-    And the text of the stream is the greedy story
+    And the text of the stream is the greedy story, up to float noise
 
   Scenario: The answer goes on on another machine
     Given a node "attic" over SSH

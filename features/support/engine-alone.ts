@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
 
@@ -5,6 +6,8 @@ const PROJECT = resolve(import.meta.dirname, '../..');
 
 export interface EngineAnswer {
   readonly ids: number[];
+  /** Where in the text each token ends. */
+  readonly ends: number[];
   readonly text: string;
 }
 
@@ -41,4 +44,15 @@ export function generateWithEngineAlone(message: string): EngineAnswer {
   const answer = JSON.parse(output.toString()) as EngineAnswer;
   answers.set(message, answer);
   return answer;
+}
+
+/** Fails unless a text is the engine's own greedy answer, or parts from it first where only the order of float sums decides. */
+export function assertGreedyAnswer(message: string, text: string): void {
+  const alone = generateWithEngineAlone(message);
+  if (text === alone.text) return;
+  let common = 0;
+  while (common < text.length && text[common] === alone.text[common]) common++;
+  const before = alone.ids.slice(0, alone.ends.filter((end) => end <= common).length);
+  const gap = measureGap(message, before);
+  assert(gap < FLOAT_NOISE, `parts after ${before.length} tokens, where the gap is ${gap}:\n${text}\n${alone.text}`);
 }

@@ -22,7 +22,10 @@ async function generate(sequence) {
     firstTokenMs ??= performance.now() - start;
     if (ids.push(token) >= maxTokens) break;
   }
-  return { ids, text: model.detokenize(ids), firstTokenMs, totalMs: performance.now() - start };
+  const totalMs = performance.now() - start;
+  // Where in the text each token ends.
+  const ends = ids.map((_id, index) => model.detokenize(ids.slice(0, index + 1)).length);
+  return { ids, ends, text: model.detokenize(ids), firstTokenMs, totalMs };
 }
 
 for (let repeat = 0; repeat < repeats; repeat++) {

@@ -263,7 +263,7 @@ export class LiveNode {
     checkHiveVersion(this.name, health.version);
     this.#state.backends = backends;
     this.#state.resources = resources;
-    for (const worker of workers) this.#state.keepWorker(worker);
+    for (const worker of workers) this.#state.learnWorker(worker);
     this.#options.onChange();
     return { version: health.version, workers: workers.length, builds: binaries.length, backends, resources };
   }
@@ -281,7 +281,7 @@ export class LiveNode {
     if (worker.state === 'failed') this.#state.forgetWorker(id);
     else {
       this.#state.keepKey(id, api_key);
-      this.#state.keepWorker(worker);
+      this.#state.learnWorker(worker);
     }
     this.#options.onChange();
     return detail;
@@ -421,11 +421,8 @@ export class LiveNode {
   }
 
   #takeWorker(change: 'added' | 'changed' | 'removed', worker: Worker): void {
-    if (change === 'removed') {
-      this.forgetWorker(worker.worker_id);
-      return;
-    }
-    this.#state.keepWorker(worker);
+    if (change !== 'removed') this.#state.keepWorker(worker);
+    else if (!this.#state.removeWorker(worker.worker_id)) return;
     this.#options.onChange();
   }
 

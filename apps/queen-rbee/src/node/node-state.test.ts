@@ -55,3 +55,30 @@ it('keeps the newest twenty warnings of a hive that warns without end', () => {
   for (let i = 0; i < 1_000; i++) state.warn(String(i));
   expect(state.warnings).toEqual(Array.from({ length: 20 }, (_, index) => String(980 + index)));
 });
+
+describe('a worker that has gone', () => {
+  const ids = (state: NodeState) => state.listWorkers('node', 'url').map(({ worker_id }) => worker_id);
+
+  it('is not brought back by an answer that was on its way', () => {
+    const state = new NodeState(new ManualClock());
+    state.keepWorker(worker());
+    expect(state.removeWorker('worker-1')).toBe(true);
+    state.learnWorker(worker());
+    expect(ids(state)).toEqual([]);
+  });
+
+  it('is there again when the hive itself says so', () => {
+    const state = new NodeState(new ManualClock());
+    state.removeWorker('worker-1');
+    state.keepWorker(worker());
+    expect(ids(state)).toEqual(['worker-1']);
+  });
+
+  it('that only the queen has given up is learned of again', () => {
+    const state = new NodeState(new ManualClock());
+    state.keepWorker(worker());
+    state.forgetWorker('worker-1');
+    state.learnWorker(worker());
+    expect(ids(state)).toEqual(['worker-1']);
+  });
+});

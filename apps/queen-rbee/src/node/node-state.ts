@@ -6,6 +6,8 @@ type Snapshot = Extract<HiveEvent, { type: 'snapshot' }>;
 
 /** Warnings of one hive that are kept. */
 const MOST_WARNINGS = 20;
+/** Workers that have gone are remembered for as long as an answer about them may be on its way. */
+const MOST_REMOVED = 256;
 
 /** What is known of one node: its workers with their keys, its models, backends and resources. Only its `LiveNode` changes it. */
 export class NodeState {
@@ -13,6 +15,8 @@ export class NodeState {
   readonly #workers = new Map<string, Worker & { seenAt: number }>();
   readonly #models = new Map<string, Model>();
   readonly #keys = new Map<string, Secret | undefined>();
+  /** Workers that have gone; an answer that was on its way then must not bring them back. */
+  readonly #removed = new Set<string>();
   /** The workers and models as placement looks at them, until something changes. */
   #seen: Seen | undefined;
   backends: readonly BackendStatus[] = [];
@@ -43,6 +47,7 @@ export class NodeState {
   /** Takes the place of everything known; keys of workers that are still there stay. */
   replace({ workers, models, backends, resources, warnings }: Snapshot): void {
     this.clear();
+    this.#removed.clear();
     for (const worker of workers) this.keepWorker(worker);
     for (const id of this.#keys.keys()) if (!this.#workers.has(id)) this.#keys.delete(id);
     this.replaceModels(models);
@@ -54,6 +59,19 @@ export class NodeState {
   keepWorker(worker: Worker): void {
     this.#workers.set(worker.worker_id, { ...worker, seenAt: this.#clock.now() });
     this.#seen = undefined;
+  }
+
+  /** Takes what an answer of the hive says of a worker, unless its event stream has told since that the worker has gone. */
+  learnWorker(worker: Worker): void {
+    if (!this.#removed.has(worker.worker_id)) this.keepWorker(worker);
+  }
+
+  /** The hive's event stream tells that a worker has gone; false when it was not known. */
+  removeWorker(id: string): boolean {
+    this.#removed.add(id);
+    const [oldest] = this.#removed;
+    if (this.#removed.size > MOST_REMOVED && oldest !== undefined) this.#removed.delete(oldest);
+    return this.forgetWorker(id);
   }
 
   /** Changes a worker that is known, upon something that was heard of it; false when it is not known. */
