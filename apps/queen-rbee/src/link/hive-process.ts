@@ -123,10 +123,11 @@ export class HiveProcess {
     return (await statfs(dirname(this.#outputFile))).bavail === 0;
   }
 
-  /** SIGTERM, then SIGKILL after `graceMs`, which also ends its workers; resolves with whether it had to be killed. */
+  /** SIGTERM, then SIGKILL after `graceMs`; resolves with whether it had to be killed. No worker of it goes on. */
   async end(clock: Clock, graceMs: number): Promise<{ killed: boolean }> {
     const { killed } = await endProcess(this.#process, clock, graceMs);
-    if (killed) await this.endWorkers(clock);
+    // Only one that ends in order has ended its workers. Somebody else may have killed it in the moment of the SIGTERM.
+    if (killed || (await this.exited).code !== 0) await this.endWorkers(clock);
     return { killed };
   }
 

@@ -211,6 +211,14 @@ describe('LocalLink', () => {
     });
   });
 
+  it('has the workers ended of a hive that somebody kills in the moment in which it is to end', async () => {
+    const link = build('dying');
+    const { pid } = await link.startHive(narrate);
+    const { startTime } = identify(pid ?? 0) ?? {};
+    expect(await link.stopHive(narrate)).toBe(true);
+    expect(readFileSync(join(folder, 'cleaned-up'), 'utf8')).toBe(`${pid} ${startTime}`);
+  });
+
   it('ends a hive that is still starting when it is to stop, and starts none after it was closed', async () => {
     const link = build('silent');
     const starting = link.startHive(narrate);

@@ -57,6 +57,7 @@ if (behaviour.startsWith('killed:')) {
 }
 process.on('SIGTERM', () => {
   if (behaviour === 'stubborn') return;
+  if (behaviour === 'dying') process.kill(process.pid, 'SIGKILL');
   server.close();
   server.closeAllConnections();
 });
