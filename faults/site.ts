@@ -110,9 +110,9 @@ export class Site {
   }
 
   /** Starts a queen as a keeper does, which ends with its last client but not before all is done; or as an operator does. */
-  async startQueen({ persistent = false } = {}): Promise<Program> {
+  async startQueen({ persistent = false, nodeArgs = [] as readonly string[] } = {}): Promise<Program> {
     const args = ['daemon', ...(persistent ? [] : ['--ephemeral', '--keep-alive', '30m'])];
-    const queen = this.#start('apps/queen-rbee/bin/queen-rbee.js', args, this.variables);
+    const queen = this.#start('apps/queen-rbee/bin/queen-rbee.js', args, this.variables, nodeArgs);
     await this.#untilAnswers(`${this.queenUrl}/health`, queen);
     return queen;
   }
@@ -266,10 +266,15 @@ export class Site {
     this.#machine.linkProject(PROJECT);
   }
 
-  #start(launcher: string, args: readonly string[], variables: Readonly<Record<string, string>>): Program {
+  #start(
+    launcher: string,
+    args: readonly string[],
+    variables: Readonly<Record<string, string>>,
+    nodeArgs: readonly string[] = [],
+  ): Program {
     const program = new Program({
       command: process.execPath,
-      args: [join(PROJECT, launcher), ...args],
+      args: [...nodeArgs, join(PROJECT, launcher), ...args],
       variables,
       cwd: this.home,
     });

@@ -12,7 +12,10 @@ export interface WithSite {
 /** Runs something on a site of its own with a queen and a node, and counts what is left behind as a problem. */
 export async function withSite(
   name: string,
-  options: { slots: number; variables?: Record<string, string> },
+  {
+    queenNodeArgs,
+    ...options
+  }: { slots: number; variables?: Record<string, string>; queenNodeArgs?: readonly string[] },
   work: (about: WithSite) => Promise<void>,
 ): Promise<Figures> {
   const { hub, folder } = await startHub();
@@ -21,7 +24,7 @@ export async function withSite(
   const began = performance.now();
   const site = await Site.open({ way: 'ssh', hubEndpoint: hub.endpoint, ...options });
   try {
-    await site.startQueen();
+    await site.startQueen({ nodeArgs: queenNodeArgs });
     await site.addNode();
     await work({ site, facts, problems });
   } catch (error) {
