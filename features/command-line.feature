@@ -11,12 +11,15 @@ Feature: The command line
 
   @S59
   Scenario: workers list
-    Given a queen and a hive run
-    And an idle worker for "builtin:honeycomb" with 1 slot
-    And an idle worker for "builtin:honeycomb:q8_0" with 1 slot
+    Given a node "attic" over SSH
+    And a queen runs
+    And an idle worker for "builtin:honeycomb" on attic
+    And an idle worker for "builtin:honeycomb:q8_0" on localhost
     When I run `rbee-keeper workers list`
     Then the exit code is 0
-    And stdout shows each noted worker with "localhost" and "idle"
+    And stdout has exactly these rows of workers:
+      | worker-\S+ | attic     | idle | builtin:honeycomb(:q4_k_m)? |
+      | worker-\S+ | localhost | idle | builtin:honeycomb:q8_0      |
 
   @S60
   Scenario: workers health
@@ -24,7 +27,8 @@ Feature: The command line
     And an idle worker for "builtin:honeycomb" with 1 slot
     When I run `rbee-keeper workers health --node localhost`
     Then the exit code is 0
-    And stdout shows each noted worker with "idle" and "ready"
+    And stdout has exactly these rows of workers:
+      | <noted worker> | idle | ready |
     When I run `rbee-keeper workers health --node attic`
     Then the exit code is 1
     And stderr shows "attic"
@@ -37,6 +41,9 @@ Feature: The command line
     Then the exit code is 0
     And stdout shows "<noted worker>"
     And the worker's process is gone
+    And the worker's process ended with the code 0
+    And the log of each noted worker shows "shutting down (request)"
+    And the log of each noted worker shows "freed the memory of the model"
     And the hive lists no worker
     When I run `rbee-keeper workers shutdown --id worker-nobody`
     Then the exit code is 1

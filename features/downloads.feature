@@ -1,6 +1,6 @@
 Feature: A download that is disturbed goes on, or ends without leaving anything broken
 
-  @S17 @S37
+  @S17
   Scenario: A connection that breaks at 40 % is made again, and the download goes on from there
     Given the hub has "acme/honey" with a model of 12 MB as "honey.Q4_K_M.gguf"
     And the hub cuts honey.Q4_K_M.gguf off at 40 % once
@@ -16,7 +16,7 @@ Feature: A download that is disturbed goes on, or ends without leaving anything 
     And the file of "hf:acme/honey:Q4_K_M" is what the hub has
     And the models folder has no rest of a download
 
-  @S17 @S37
+  @S17
   Scenario: Six attempts are made, with growing waits
     Given the hub has "acme/honey" with the file "honey.Q4_K_M.gguf"
     And the hub resets every connection for honey.Q4_K_M.gguf
@@ -29,6 +29,7 @@ Feature: A download that is disturbed goes on, or ends without leaving anything 
     And stderr shows "attempt 3 of 6 in 20 ms"
     And stderr shows "attempt 6 of 6 in 160 ms"
     And stderr shows "6 attempts"
+    And stderr shows "DOWNLOAD_FAILED"
     And the hub was asked 6 times for honey.Q4_K_M.gguf
     And the catalog has no row of "hf:acme/honey:Q4_K_M"
     And the models folder has no model
@@ -37,6 +38,41 @@ Feature: A download that is disturbed goes on, or ends without leaving anything 
       {"model": "hf:acme/honey", "prompt": "hello"}
       """
     Then the answer is 500 with the code DOWNLOAD_FAILED
+
+  @S37
+  Scenario: The bar stands at 40 %, the cause is told, and the bar goes on from there
+    Given the hub has "acme/honey" with a model of 12 MB as "honey.Q4_K_M.gguf"
+    And the hub sends 6000 KB a second
+    And the hub cuts honey.Q4_K_M.gguf off at 40 % once
+    And a queen and a hive run
+    When I start `rbee-keeper infer --model hf:acme/honey --prompt hello` on a terminal
+    Then the exit code is 0
+    And the terminal shows in order:
+      | \b(39\|40) %                                                        |
+      | the connection broke at (39\|40) %: attempt 2 of 6 in 100 ms         |
+      | \b([5-9]\d\|100) %                                                 |
+    And the hub has sent the bytes of honey.Q4_K_M.gguf once
+
+  @S37
+  Scenario: The connection breaks at 40 % each time: six attempts, then the end
+    Given the hub has "acme/honey" with a model of 12 MB as "honey.Q4_K_M.gguf"
+    And the hub cuts honey.Q4_K_M.gguf off at 40 % every time
+    And the time limit download_retry is 10ms
+    And a queen and a hive run
+    When I run `rbee-keeper infer --model hf:acme/honey --prompt hello`
+    Then the exit code is 1
+    And stdout is empty
+    And stderr tells in order:
+      | downloading                |
+      | the connection broke at    |
+      | attempt 2 of 6 in 10 ms    |
+      | attempt 3 of 6 in 20 ms    |
+      | attempt 6 of 6 in 160 ms   |
+      | did not come               |
+      | DOWNLOAD_FAILED            |
+    And stderr shows "broke at 40 %|broke at 39 %"
+    And the hub was asked 6 times for honey.Q4_K_M.gguf
+    And the hub was asked last for the rest of honey.Q4_K_M.gguf from 39 to 40 %
 
   @L013
   Scenario: A repository that the hub does not have
@@ -97,6 +133,7 @@ Feature: A download that is disturbed goes on, or ends without leaving anything 
     And stdout is empty
     And stderr shows "attempt 2 of 6"
     And stderr shows "6 attempts"
+    And stderr shows "DOWNLOAD_FAILED"
     And the hub was asked 6 times for honey.Q4_K_M.gguf
     And the models folder has no model
     And the models folder has a rest of a download

@@ -1,6 +1,6 @@
 Feature: The hive of another machine is checked before work is given to it
 
-  @S13 @S43
+  @S13
   Scenario: A hive of another version is refused, with both versions and what to upgrade
     Given a machine over SSH
     And the machine is registered as "attic"
@@ -10,8 +10,28 @@ Feature: The hive of another machine is checked before work is given to it
     And stdout is empty
     And stderr shows "0.2.0"
     And stderr shows "0.1.0"
+    And stderr shows "VERSION_MISMATCH"
     And stderr shows "upgrade"
     And no queen is running
+
+  @S43
+  Scenario Outline: Both versions are told, and the command that brings the older side up
+    Given a machine over SSH
+    And the machine is registered as "attic"
+    And a hive of version "<hive>" on the machine
+    When I run `rbee-keeper infer --node attic --prompt "hello"`
+    Then the exit code is 1
+    And stdout is empty
+    And stderr tells in order:
+      | attic      |
+      | <hive>     |
+      | 0.1.0      |
+      | <command>  |
+
+    Examples:
+      | hive  | command                                |
+      | 0.2.0 | git pull && npx --yes pnpm@            |
+      | 0.0.9 | rbee-keeper setup install --node attic |
 
   @S13
   Scenario: An older hive is brought to the right version by an installation
@@ -37,9 +57,12 @@ Feature: The hive of another machine is checked before work is given to it
     And I run `rbee-keeper infer --node shared --prompt "hello"`
     Then the exit code is 1
     And stdout is empty
-    And stderr shows "attempt 2/3 after 200 ms"
-    And stderr shows "attempt 3/3 after 400 ms"
-    And stderr shows "check that|runs"
+    And stderr tells in order:
+      | attempt 1/3, timeout 10 s  |
+      | attempt 2/3 after 200 ms   |
+      | attempt 3/3 after 400 ms   |
+      | CONNECTION_TIMEOUT         |
+      | heck that the hive runs    |
     When I post this task for JSON:
       """
       {"node": "shared", "prompt": "hello"}
@@ -47,6 +70,26 @@ Feature: The hive of another machine is checked before work is given to it
     Then the answer is 503 with the code CONNECTION_TIMEOUT
     When I run `rbee-keeper setup list-nodes`
     Then stdout shows "unreachable"
+
+  @S14
+  Scenario: A hive that takes connections and says nothing: three attempts of their full time
+    Given somebody runs a hive that I may use with a key
+    And the time limit hive_connect is 300ms
+    And the time limit hive_silence is 2000ms
+    And a queen runs
+    When I run `rbee-keeper setup add-node --name shared --hive-url <noted hive URL> --hive-token-file ~/shared.token`
+    Then the exit code is 0
+    When that hive stands still
+    Then the queen sees "shared" as unreachable within 10 s
+    When I run `rbee-keeper infer --node shared --prompt "hello"`
+    Then the exit code is 1
+    And stdout is empty
+    And stderr tells in order:
+      | attempt 1/3, timeout 300 ms |
+      | attempt 2/3 after 200 ms    |
+      | attempt 3/3 after 400 ms    |
+      | CONNECTION_TIMEOUT          |
+      | heck that the hive runs     |
 
   @L008
   Scenario: A hive that answers broken JSON

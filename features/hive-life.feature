@@ -37,8 +37,11 @@ Feature: The life of a hive
     And an idle worker for "builtin:honeycomb:q8_0" with 1 slot
     When the hive gets SIGTERM
     Then the hive ends with the exit code 0
-    And its log shows "3"
-    And its log shows "3/3"
+    And its log shows "stopping 3 workers"
+    And its log shows "worker 3/3 has stopped"
+    And its log shows "all 3 workers have stopped"
+    And the log of each noted worker shows "shutting down (request)"
     And no process is left
+    And no run file of a worker is left
     And no force-kill was logged
     And the catalog file exists

@@ -26,7 +26,22 @@ Feature: Machines become nodes
       }
       """
     And the last contact with "workstation" was just now
+    And the machine was asked to run a command
     And no process is left
+
+  @S01
+  Scenario: What is left out has its defaults
+    Given SSH connections are simulated
+    And a queen runs
+    And what I ask the queen is noted on its way
+    When I run `rbee-keeper setup add-node --name workstation --ssh-host workstation.home.arpa --ssh-user me`
+    Then the exit code is 0
+    And the queen was asked for POST /v2/registry/beehives/add
+    When I run `rbee-keeper setup list-nodes --json`
+    Then stdout as JSON has:
+      """
+      {"nodes": [{"node_name": "workstation", "ssh_port": 22, "git_branch": "main", "hive_port": 9200, "status": "reachable"}]}
+      """
 
   @S01
   Scenario: A host of the user's ssh_config needs no more than its name
@@ -119,6 +134,8 @@ Feature: Machines become nodes
       """
       ^attic \(<its host>\)$
       ^  Status: reachable$
+      ^  Last connected: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$
+      ^  Install path: <its home>/rbee$
       """
 
   @S05
@@ -129,7 +146,7 @@ Feature: Machines become nodes
     And the machine is registered as "attic"
     When I run `rbee-keeper setup remove-node --name workstation`
     Then the exit code is 0
-    And stdout shows "workstation"
+    And stdout shows "node 'workstation' is removed"
     And the registered nodes are "attic"
     When I run `rbee-keeper setup remove-node --name workstation`
     Then the exit code is 1

@@ -89,6 +89,7 @@ Feature: An answer outlives the worker that makes it
     And stdout does not show "thirteen"
     And stdout ends with a line break
     And stderr shows "rbee-partial-"
+    And the partial file that stderr names holds what stdout has, for me alone
     And stderr matches /Error: the worker ended with [^\n]*, after 12 \/ 20 tokens\n/
     And stderr shows "Without --no-resume an answer goes on at another worker"
     And its log shows "crash"

@@ -37,7 +37,7 @@ Feature: A machine that one can SSH into does the work
     When the queen gets SIGTERM
     Then nothing runs on the machine after at most 1 s
 
-  @S08 @S34
+  @S08
   Scenario: A warm worker over SSH is used at once
     Given a node "attic" over SSH
     And a queen runs

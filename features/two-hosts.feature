@@ -48,7 +48,7 @@ Feature: Two machines, each with a network of its own
       | the cable is pulled                   | the cable is plugged in again     |
       | the machine's answers get lost        | the machine's answers come again  |
 
-  @S02 @L001
+  @L001
   Scenario: A machine behind a pulled cable is not stored
     Given two machines that a cable joins
     And the time limit ssh_connect is 300ms

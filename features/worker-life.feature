@@ -1,6 +1,6 @@
 Feature: The life of workers at their hive
 
-  @S33 @S42
+  @S33
   Scenario: A model that is not loaded in time
     Given the time limit model_load is 1500ms
     And a hive runs whose workers follow this script:
@@ -11,11 +11,39 @@ Feature: The life of workers at their hive
     Then the exit code is 1
     And stderr shows "not loaded within 1.5 s: 28 of 32 layers are loaded"
     And stderr shows "LOADING_TIMEOUT"
+    And stderr shows "state: loading"
     And stderr shows "rbee-keeper logs --node localhost --worker worker-"
     And the hive lists no worker
     And no worker process is left
 
-  @S45 @S48
+  @S42
+  Scenario: Loading that stands still ends every task that waits for it, with the state, the layers and where to look
+    Given the time limit model_load is 1500ms
+    And a queen runs
+    And a hive runs whose workers follow this script:
+      """
+      {"layers": 32, "pauseAtLayer": 28}
+      """
+    When I post this task in the background:
+      """
+      {"node": "localhost", "prompt": "hello"}
+      """
+    And I run `rbee-keeper infer --prompt "hello"`
+    Then the exit code is 1
+    And stdout is empty
+    And stderr tells in order:
+      | not loaded within 1.5 s: 28 of 32 layers are loaded    |
+      | state: loading                                         |
+      | rbee-keeper logs --node localhost --worker worker-     |
+    And the open stream ends with "error"
+    And the error of the stream is 408 LOADING_TIMEOUT with:
+      """
+      {"state": "loading", "layers_loaded": 28, "layers_total": 32}
+      """
+    And the suggestion of the error shows "rbee-keeper logs --node localhost --worker worker-"
+    And no worker process is left
+
+  @S48
   Scenario: A worker without work ends by itself, and the next task starts another
     Given the time limit idle_worker is 1500ms
     And a queen and a hive run
@@ -29,6 +57,27 @@ Feature: The life of workers at their hive
     And its log shows "had no job for 1.5 s and ends"
     And no force-kill was logged
     And the hive still runs
+    When I post this task:
+      """
+      {"prompt": "Hello", "max_tokens": 8}
+      """
+    Then the stream narrates "worker_spawn" before "worker_ready"
+    And the stream ends with "end"
+
+  @S45
+  Scenario: After the idle time a worker frees its memory and goes, and the next task is a cold start
+    Given the time limit idle_worker is 1500ms
+    And a queen and a hive run
+    And an idle worker for "builtin:honeycomb" with 1 slot
+    When I post this task:
+      """
+      {"prompt": "Hello", "max_tokens": 8}
+      """
+    Then the worker ends 1500 ms after its job, give or take 1000 ms
+    And the log of the ended worker shows "shutting down (request)"
+    And the log of the ended worker shows "freed the memory of the model"
+    And the worker's process ended with the code 0
+    And the hive lists no worker
     When I post this task:
       """
       {"prompt": "Hello", "max_tokens": 8}

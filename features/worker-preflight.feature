@@ -77,9 +77,9 @@ Feature: A machine is checked before a worker is started on it
       {"model": "file://<home>/.local/share/rbee/models/large.gguf", "prompt": "hello"}
       """
     Then the answer is 507 with the code INSUFFICIENT_RAM
-    And the answer's details have:
+    And the answer's error has:
       """
-      {"required": 6000, "available": 4000}
+      {"aliases": ["VRAM_EXHAUSTED", "INSUFFICIENT_RESOURCES"], "details": {"required": 6000, "available": 4000}}
       """
 
   @S38 @L033

@@ -5,6 +5,7 @@ Feature: The workers of a hive
     Given a hive runs
     Then GET /v1/workers/list of the hive answers exactly {"workers":[]}
     Given a queen runs
+    Then GET /v2/workers/list of the queen answers exactly {"workers":[]}
     When I post this task:
       """
       {"node": "localhost", "prompt": "write a short story", "max_tokens": 8}

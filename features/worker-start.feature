@@ -28,13 +28,15 @@ Feature: A worker is started
       """
       {"worker_id": "worker-s28", "url": "http://127.0.0.1:<first worker port>", "model_ref": "builtin:honeycomb", "backend": "cpu", "device": 0, "state": "loading"}
       """
+    And stdout comes to show "the hive knows this worker"
     And a later callback arrives with:
       """
       {"worker_id": "worker-s28", "state": "idle"}
       """
     Given a hive runs
     When I start `llm-worker-rbee --worker-id worker-s28b --port <second worker port> --callback-url http://127.0.0.1:<hive port>`
-    Then the hive lists 1 worker with:
+    Then stdout comes to show "the hive knows this worker"
+    And the hive lists 1 worker with:
       """
       {"worker_id": "worker-s28b", "state": "idle"}
       """

@@ -256,10 +256,10 @@ async function findModel(world: RbeeWorld, ref: string): Promise<Model> {
   return model;
 }
 
-/** Size of the model file's mappings in a process, in KB. */
+/** Memory that a process has of the model file, in KB. */
 function mappedModelKb(pid: number): number {
   const blocks = readFileSync(`/proc/${pid}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
   return blocks
     .filter((block) => block.split('\n')[0]?.endsWith('.gguf'))
-    .reduce((sum, block) => sum + Number(/^Size:\s+(\d+) kB/m.exec(block)?.[1] ?? 0), 0);
+    .reduce((sum, block) => sum + Number(/^Rss:\s+(\d+) kB/m.exec(block)?.[1] ?? 0), 0);
 }

@@ -53,6 +53,15 @@ Given(/^the hub cuts (\S+) off at (\d+) % once$/, function (this: RbeeWorld, fil
   hubOf(this).faults.push({ file, cutAfter: share(this, file, Number(percent)), times: 1 });
 });
 
+Given(/^the hub cuts (\S+) off at (\d+) % every time$/, function (this: RbeeWorld, file: string, percent: string) {
+  // Of the whole file, so that a download that goes on where it stopped gets no further.
+  const limit = share(this, file, Number(percent));
+  hubOf(this).faults.push(({ kind, file: asked, range }) => {
+    if (kind !== 'content' || asked !== file) return undefined;
+    return { cutAfter: Math.max(0, limit - startOf(range)) };
+  });
+});
+
 Given(/^the hub resets every connection for (\S+)$/, function (this: RbeeWorld, file: string) {
   hubOf(this).faults.push({ file, reset: true });
 });

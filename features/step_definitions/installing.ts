@@ -9,10 +9,13 @@ import { PROJECT, type RbeeWorld } from '../support/world.js';
 /** Node.js and pnpm install hundreds of packages on the machine. */
 const LONG = { timeout: 240_000 };
 
-Given('a git repository of this project', function (this: RbeeWorld) {
-  const folder = this.makeFolder('repository');
-  this.notes.set('commit', makeProjectRepository(folder)).set('repository', `file://${folder}`);
-});
+Given(
+  'a git repository of this project, which is on the branch {string} of two',
+  function (this: RbeeWorld, branch: string) {
+    const folder = this.makeFolder('repository');
+    this.notes.set('commit', makeProjectRepository(folder, branch)).set('repository', `file://${folder}`);
+  },
+);
 
 Given('a git repository whose build fails with {string}', function (this: RbeeWorld, lastLine: string) {
   const folder = this.makeFolder('repository');
@@ -35,6 +38,12 @@ Then('{string} is installed in the release {string}', LONG, function (this: Rbee
   const current = readlinkSync(join(this.fill(root), 'current'));
   assert.match(current, new RegExp(`^releases/${pattern}$`));
   assert(existsSync(join(this.fill(root), current, 'apps/rbee-hive/bin/rbee-hive.js')), current);
+});
+
+Then("{string} is installed in the release of the repository's commit", LONG, function (this: RbeeWorld, root: string) {
+  const release = `releases/git-${String(this.notes.get('commit')).slice(0, 12)}`;
+  assert.equal(readlinkSync(join(this.fill(root), 'current')), release);
+  assert(existsSync(join(this.fill(root), release, 'apps/rbee-hive/bin/rbee-hive.js')));
 });
 
 Given('an empty repository {string} on the machine', function (this: RbeeWorld, folder: string) {

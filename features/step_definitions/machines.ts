@@ -31,6 +31,11 @@ Given('the machine is registered as {string}', async function (this: RbeeWorld, 
   await register(this, name);
 });
 
+// For what no server can be there for, such as the port that only one program of a machine may have.
+Given('SSH connections are simulated', function (this: RbeeWorld) {
+  this.variables.MOCK_SSH = '1';
+});
+
 Given('an operator runs a hive on the machine', async function (this: RbeeWorld) {
   const variables = { ...this.machine.variables, RBEE_HIVE_PORT: String(this.machine.hivePort) };
   const hive = this.start('rbee-hive', ['daemon'], { variables });
@@ -71,6 +76,14 @@ When("the machine's SSH server stands still", function (this: RbeeWorld) {
 
 When("the machine's SSH server moves again", function (this: RbeeWorld) {
   this.machine.thaw();
+});
+
+Then('the machine was asked to run a command', async function (this: RbeeWorld) {
+  await waitUntil(
+    () => /Starting session: command/.test(this.machine.log),
+    () => this.machine.log,
+    2_000,
+  );
 });
 
 Then('it ended within {int} s of the cut', async function (this: RbeeWorld, seconds: number) {

@@ -27,6 +27,12 @@ When('that hive ends', async function (this: RbeeWorld) {
   await hives.waitForExit();
 });
 
+When('that hive stands still', function (this: RbeeWorld) {
+  const hives = this.notes.get('plain hives') as Program;
+  hives.kill('SIGSTOP');
+  this.onClose(async () => hives.kill('SIGCONT'));
+});
+
 Given('{int} nodes, each with a hive that has a worker', async function (this: RbeeWorld, count: number) {
   const machine = await this.startMachine();
   const ports = [

@@ -98,18 +98,26 @@ Then('the log of the worker shows {string}', async function (this: RbeeWorld, te
   );
 });
 
-Then(
-  'stdout shows each noted worker with {string} and {string}',
-  function (this: RbeeWorld, one: string, other: string) {
-    const lines = this.last.text.stdout.split('\n');
-    for (const id of this.notes.get('worker ids') as string[]) {
-      const index = lines.findIndex((line) => line.includes(id));
-      assert(index >= 0, `${id} is not shown\n${this.last.report()}`);
-      const block = lines.slice(index, index + 6).join('\n');
-      assert(block.includes(one) && block.includes(other), this.last.report());
-    }
-  },
-);
+Then('the log of each noted worker shows {string}', function (this: RbeeWorld, text: string) {
+  const ids = this.notes.get('worker ids') as string[];
+  assert(ids.length > 0, 'no worker is noted');
+  for (const id of ids) {
+    const log = readFileSync(join(this.hiveHome, `.rbee/logs/${id}.log`), 'utf8');
+    assert(log.includes(text), `${id}: ${log}`);
+  }
+});
+
+Then('stdout has exactly these rows of workers:', function (this: RbeeWorld, table: DataTable) {
+  const rows = this.last.text.stdout.split('\n').filter((line) => /^worker-/.test(line));
+  const left = rows.map((row) => row.split(/ {2,}/).map((cell) => cell.trim()));
+  for (const cells of table.raw()) {
+    const patterns = cells.map((cell) => new RegExp(`^${this.fill(cell)}$`));
+    const index = left.findIndex((row) => patterns.every((pattern) => row.some((cell) => pattern.test(cell))));
+    assert(index >= 0, `no row has ${patterns.join(' ')}\n${this.last.report()}`);
+    left.splice(index, 1);
+  }
+  assert.deepEqual(left, [], this.last.report());
+});
 
 function signalWorkers(world: RbeeWorld, signal: NodeJS.Signals): void {
   const workers = world.findProcesses().filter(({ command }) => command.includes('--worker-id'));

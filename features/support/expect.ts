@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 
-/** Checks that a JSON value has at least the given fields. */
+/** Checks that a JSON value has at least the given fields; an array as many items, each with at least the given fields. */
 export function assertHas(actual: unknown, expected: unknown, what: string): void {
-  if (typeof expected !== 'object' || expected === null || Array.isArray(expected)) {
+  if (Array.isArray(expected)) {
+    assert(Array.isArray(actual) && actual.length === expected.length, `${what}: ${JSON.stringify(actual)}`);
+    for (const [index, item] of expected.entries()) assertHas(actual[index], item, `${what}[${index}]`);
+    return;
+  }
+  if (typeof expected !== 'object' || expected === null) {
     assert.deepEqual(actual, expected, what);
     return;
   }

@@ -3,8 +3,17 @@ import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node
 import { dirname, join } from 'node:path';
 import { PROJECT } from './world.js';
 
-/** A git repository with one commit on `main`, which is returned: this project as it stands, uncommitted changes included. */
-export function makeProjectRepository(folder: string): string {
+const AUTHOR = ['-c', 'user.name=Scenario', '-c', 'user.email=scenario@example.invalid'] as const;
+
+/**
+ * A git repository of this project as it stands, uncommitted changes included, in one commit on the branch, which is returned. What
+ * stands on `main` beside it is an empty commit.
+ */
+export function makeProjectRepository(folder: string, branch: string): string {
+  mkdirSync(folder, { recursive: true });
+  git(folder, 'init', '--quiet', '--initial-branch=main');
+  git(folder, ...AUTHOR, 'commit', '--quiet', '--allow-empty', '-m', 'Nothing yet');
+  git(folder, 'checkout', '--quiet', '-b', branch);
   const files = git(PROJECT, 'ls-files', '-z', '--cached', '--others', '--exclude-standard')
     .split('\0')
     .filter(Boolean);
@@ -35,6 +44,7 @@ export function makeBrokenRepository(folder: string, lastLine: string): string {
     mkdirSync(dirname(join(folder, name)), { recursive: true });
     writeFileSync(join(folder, name), text);
   }
+  git(folder, 'init', '--quiet', '--initial-branch=main');
   return commit(folder);
 }
 
@@ -61,19 +71,8 @@ export function hasCommit(folder: string, commit: string): boolean {
 }
 
 function commit(folder: string): string {
-  git(folder, 'init', '--quiet', '--initial-branch=main');
   git(folder, 'add', '--all', '--force');
-  git(
-    folder,
-    '-c',
-    'user.name=Scenario',
-    '-c',
-    'user.email=scenario@example.invalid',
-    'commit',
-    '--quiet',
-    '-m',
-    'All',
-  );
+  git(folder, ...AUTHOR, 'commit', '--quiet', '-m', 'All');
   return git(folder, 'rev-parse', 'HEAD').trim();
 }
 

@@ -186,6 +186,11 @@ export class SshNode {
     return pid === undefined ? [] : [pid, ...findDescendants(pid)];
   }
 
+  /** What the server has written since its last start: who came, and what was asked for. */
+  get log(): string {
+    return this.#running().text.stderr;
+  }
+
   /** Undoes what a scenario did to the connection, so that a queen can end what it started there. */
   async makeReachable(): Promise<void> {
     if (this.#server) this.thaw();
@@ -205,6 +210,8 @@ export class SshNode {
       `HostKey ${this.#hostKey}`,
       `AuthorizedKeysFile ${this.#authorizedKeys}`,
       'PidFile none',
+      // Commands are logged from this level on.
+      'LogLevel VERBOSE',
       'StrictModes no',
       'PermitRootLogin prohibit-password',
       'PasswordAuthentication no',

@@ -1,5 +1,8 @@
 import { isCompatibleVersion, RbeeError, VERSION } from '@rbee/protocol';
 
+/** What brings a checkout to its newest version, with the pnpm that package.json names. */
+const UPGRADE = 'git pull && npx --yes pnpm@12.21.0 build';
+
 /** Throws VERSION_MISMATCH, naming both versions, when a hive and this queen may not work together. */
 export function checkHiveVersion(node: string, hive: string): void {
   if (isCompatibleVersion(hive, VERSION)) return;
@@ -7,7 +10,7 @@ export function checkHiveVersion(node: string, hive: string): void {
   throw new RbeeError('VERSION_MISMATCH', `the hive of ${node} has version ${hive}, this queen ${VERSION}`, {
     details: { node, hive_version: hive, queen_version: VERSION },
     suggestion: newer
-      ? `upgrade rbee-keeper and queen-rbee to ${hive}`
+      ? `upgrade rbee on this machine to ${hive}, in its checkout: ${UPGRADE}\nand end the older queen: rbee-keeper queen stop`
       : `upgrade the hive: rbee-keeper setup install --node ${node}`,
   });
 }
