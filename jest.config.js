@@ -3,8 +3,8 @@ const nodeMajor = Number(process.versions.node.split('.')[0]);
 /** Needs NODE_OPTIONS=--experimental-vm-modules, which scripts/test.mjs sets. */
 export default {
   testEnvironment: 'node',
-  roots: ['<rootDir>/apps', '<rootDir>/packages'],
-  testMatch: ['**/src/**/*.test.ts'],
+  roots: ['<rootDir>/apps', '<rootDir>/packages', '<rootDir>/scripts'],
+  testMatch: ['**/src/**/*.test.ts', '<rootDir>/scripts/*.test.mjs'],
   modulePathIgnorePatterns: ['/dist/', '/\\.tsbuild/'],
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': ['$1.js', '$1.ts'] },

@@ -102,7 +102,7 @@ Feature: The command line
     And stderr shows "1024"
     And no process is left
 
-  Scenario: A key in the configuration is used on every hop
+  Scenario: With a key in the configuration a task runs, and the hive has a key of its own
     Given a private file "key" that says "honey-jar-123"
     And a configuration file that says:
       """
@@ -112,6 +112,7 @@ Feature: The command line
     When I run `rbee-keeper infer --prompt "write a short story"`
     Then the exit code is 0
     And stdout is a story
+    And the hive's key is in a file of its own that only its owner can read
     And no process is left
 
   Scenario: A mistake in the configuration that only the hive knows of is told in its own words

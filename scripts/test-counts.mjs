@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { parseMessages, readScenarios } from './scenario-table.mjs';
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Counts */
 
@@ -19,8 +20,8 @@ export function jestCounts(file) {
 }
 
 /**
- * Counts of a Cucumber message report. A scenario is as good as its worst step; undefined, ambiguous and pending steps
- * fail it, and of a retried one only the last attempt counts.
+ * Counts of a Cucumber message report. A scenario is as good as its worst step; undefined, ambiguous and pending steps fail
+ * it, and so do a second attempt and a run that ended before it.
  *
  * @param {string} file
  * @returns {Counts}
@@ -28,19 +29,8 @@ export function jestCounts(file) {
 export function cucumberCounts(file) {
   const counts = { passed: 0, failed: 0, skipped: 0 };
   if (!existsSync(file)) return counts;
-  const statuses = new Map();
-  for (const line of readFileSync(file, 'utf8').split('\n').filter(Boolean)) {
-    const { testStepFinished: step, testCaseFinished: end } = JSON.parse(line);
-    if (step) {
-      const seen = statuses.get(step.testCaseStartedId) ?? new Set();
-      statuses.set(step.testCaseStartedId, seen.add(step.testStepResult.status));
-    }
-    if (end && !end.willBeRetried) {
-      const seen = [...(statuses.get(end.testCaseStartedId) ?? [])];
-      if (seen.some((status) => status !== 'PASSED' && status !== 'SKIPPED')) counts.failed += 1;
-      else if (seen.includes('SKIPPED')) counts.skipped += 1;
-      else counts.passed += 1;
-    }
+  for (const { planned, result } of readScenarios(parseMessages(readFileSync(file, 'utf8')))) {
+    if (planned) counts[result === 'passed' || result === 'skipped' ? result : 'failed'] += 1;
   }
   return counts;
 }

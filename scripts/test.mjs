@@ -6,6 +6,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, run } from './run.mjs';
+import { clearSecretReport, readSecretReport } from './secret-report.mjs';
 import { cucumberCounts, jestCounts, summary } from './test-counts.mjs';
 
 const reports = join(root, 'reports');
@@ -28,7 +29,14 @@ const suites = {
     title: 'Scenarios (Cucumber)',
     report: join(reports, 'cucumber.ndjson'),
     counts: cucumberCounts,
-    start: (args) => run('cucumber-js', args, { timeoutMs: SUITE_LIMIT_MS }),
+    start: async (args) => {
+      clearSecretReport();
+      const code = await run('cucumber-js', args, { timeoutMs: SUITE_LIMIT_MS });
+      const { text, ok } = readSecretReport();
+      console.log(text);
+      // Some scenarios alone may have nothing to look for.
+      return ok || args.length > 0 ? code : 1;
+    },
   },
 };
 

@@ -7,10 +7,10 @@ Before(async function (this: RbeeWorld) {
   await this.open();
 });
 
-After(async function (this: RbeeWorld, { result }) {
+After(async function (this: RbeeWorld, { pickle, result }) {
   let isClosed = false;
   try {
-    await this.close();
+    await this.close(`${pickle.uri}: ${pickle.name}`);
     isClosed = true;
   } finally {
     if (!isClosed || result?.status === Status.FAILED) for (const program of this.programs) this.log(program.report());

@@ -19,6 +19,7 @@ import { type FoundProcess, findProcessesOf, isPortFree } from './leaks.js';
 import type { Network } from './network.js';
 import { PORTS_PER_SCENARIO, type Ports, takePorts } from './ports.js';
 import { Program } from './program.js';
+import { SecretWatch } from './secret-watch.js';
 import { makeKey, SshNode } from './ssh-node.js';
 import { waitUntil } from './wait.js';
 
@@ -46,6 +47,8 @@ export class RbeeWorld extends World {
   project = PROJECT;
   /** Set by a scenario whose two machines have networks of their own; programs run on the queen's side then. */
   network: Network | undefined;
+  /** Sees to it that the scenario's keys stay where they belong. */
+  readonly secrets = new SecretWatch(this);
   #machine: SshNode | undefined;
   #folder = '';
   #closers: (() => Promise<unknown>)[] = [];
@@ -64,6 +67,7 @@ export class RbeeWorld extends World {
       RBEE_WORKER_PORT_START: String(this.ports.workers),
       RBEE_NO_JITTER: '1',
     };
+    this.secrets.start();
   }
 
   /**
@@ -248,8 +252,11 @@ export class RbeeWorld extends World {
     this.#closers.push(closer);
   }
 
-  /** Ends what the scenario started and fails when anything of it is left behind. */
-  async close(): Promise<void> {
+  /**
+   * Ends what the scenario started and fails when anything of it is left behind, or a secret has got out. `name` is the
+   * scenario's.
+   */
+  async close(name: string): Promise<void> {
     for (const closer of this.#closers) await closer();
     this.network?.repair();
     await this.#machine?.makeReachable();
@@ -264,10 +271,14 @@ export class RbeeWorld extends World {
     for (let port = this.ports.queen; port < this.ports.queen + PORTS_PER_SCENARIO; port++)
       if (!(await isPortFree(port))) held.push(port);
     const files = this.homes.flatMap((home) => readdirSync(join(home, 'tmp'))).filter((name) => !isExpected(name));
+    const leaks = this.secrets.findLeaks();
+    this.secrets.stop();
+    this.secrets.report(name, leaks);
     rmSync(this.#folder, { recursive: true, force: true });
     assert.deepEqual(left, [], 'processes were left behind');
     assert.deepEqual(held, [], 'ports are still held');
     assert.deepEqual(files, [], 'temporary files were left behind');
+    assert.deepEqual(leaks, [], 'secrets are where they must not be');
   }
 
   /** The home folders of the scenario's machines. */

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
+  announceKey,
   createNarrator,
   type Environment,
   type Listening,
@@ -37,9 +38,9 @@ const LAST_MS = 700;
 /** For the last bytes of answers and the last report to the hive; the short one when the time for draining has passed. */
 const LAST_WORDS_MS = 1000;
 const SHORT_WORDS_MS = 250;
-/** A prompt of the largest body that a queen takes, and its tokens when a lost answer goes on. */
-const BODY_LIMIT = 12 * 1024 * 1024;
 const MB = 1024 * 1024;
+/** What a queen sends may hold the largest body that it takes itself and, when a lost answer goes on, the tokens of its prompt. */
+const QUEEN_BODY_LIMIT = 12 * MB;
 
 /**
  * The worker: binds its server, tells its hive, loads the model, serves jobs until it is asked to stop.
@@ -121,7 +122,7 @@ export class WorkerApp implements Running {
   async #bind(): Promise<void> {
     const { settings, log, environment } = this.#options;
     const { clock } = environment;
-    const { workerId, modelRef, timeouts, host, port, key } = settings;
+    const { workerId, modelRef, timeouts, host, port } = settings;
     const startedAt = clock.monotonic();
     this.#narrate({
       actor: 'llm-worker-rbee',
@@ -143,16 +144,27 @@ export class WorkerApp implements Running {
     };
     const handlers = workerHandlers({ ...parts, shutDown: (reason) => void this.stop(reason) });
     const app = serve(workerRoutes, handlers, {
-      ...{ clock, log, key, keepAliveMs: timeouts.keep_alive, bodyLimit: BODY_LIMIT },
+      ...{ clock, log, keepAliveMs: timeouts.keep_alive, service: 'llm-worker-rbee' },
+      get key() {
+        return settings.key;
+      },
+      bodyLimit: (headers) => (headers['x-rbee-large-body'] === '1' ? QUEEN_BODY_LIMIT : MB),
     });
     this.#listening = await listen('llm-worker-rbee', app, { host, port });
-    if (!key) log.info({ host }, 'authentication is off: no key was given');
+    this.#announceKey();
     this.#narrate({
       actor: 'http-server',
       action: 'server_start',
       target: this.url,
       human: `listening on ${this.url}`,
     });
+  }
+
+  #announceKey(): void {
+    const { log, settings } = this.#options;
+    const { host, key, keyFile } = settings;
+    if (!key || keyFile) announceKey(log, host, keyFile);
+    else log.info({ source: 'flag', identity: key.fingerprint }, 'a key was loaded: callers need it');
   }
 
   /** With more than one thread, each step may run on another one, and the compute threads have to be set up anew for it. */
@@ -166,10 +178,15 @@ export class WorkerApp implements Running {
   /** The first callback goes out before the engine takes the only thread of libuv's pool for loading. */
   async #report(): Promise<void> {
     const { settings, log, environment, pid } = this.#options;
-    const { callbackUrl, workerId, key, timeouts } = settings;
+    const { callbackUrl, workerId, timeouts } = settings;
     if (callbackUrl === undefined) return;
     const report = toReport({ settings, status: this.status, jobs: this.#jobs, url: this.url, pid });
-    this.#link = new HiveLink({ url: callbackUrl, workerId, key, clock: environment.clock, log, timeouts, report });
+    this.#link = new HiveLink({
+      ...{ url: callbackUrl, workerId, clock: environment.clock, log, timeouts, report },
+      get key() {
+        return settings.key;
+      },
+    });
     this.status.onChange((what) => (what === 'phase' ? this.#link?.notify() : this.#link?.notifySoon()));
     await this.#link.call();
     const human = this.#link.acknowledged

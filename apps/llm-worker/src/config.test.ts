@@ -45,7 +45,7 @@ describe('the command line', () => {
 
   it('reports every bad value at once', () => {
     const bad = ['--port', '80', '--backend', 'gpu', '--slots', '0', '--ctx', '1', '--callback-url', 'ftp://x'];
-    const message = /--port.*--backend|--backend.*--port/;
+    const message = /5 problems.*(--port.*--backend|--backend.*--port)/s;
     expect(() => read(bad)).toThrow(
       expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringMatching(message) }),
     );

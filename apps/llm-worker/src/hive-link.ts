@@ -18,6 +18,7 @@ export interface WorkerReport {
 export interface HiveLinkOptions {
   readonly url: string;
   readonly workerId: string;
+  /** This worker's own key, read for each message: another one may take its place. */
   readonly key: Secret | undefined;
   readonly clock: Clock;
   readonly log: Logger;
@@ -49,10 +50,15 @@ export class HiveLink {
   #closed = false;
 
   constructor(options: HiveLinkOptions) {
-    const { clock, key, url, timeouts } = options;
+    const { clock, url, timeouts } = options;
     this.#options = options;
     const transport = httpTransport({ name: 'rbee-hive', url, connectTimeoutMs: timeouts.connect });
-    this.#target = { transport, clock, key };
+    this.#target = {
+      ...{ transport, clock },
+      get key() {
+        return options.key;
+      },
+    };
     this.#stopBeat = clock.every(timeouts.heartbeat, () => this.notify());
   }
 

@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -165,6 +167,44 @@ describe('llm-worker-rbee', () => {
     worker.child.kill('SIGTERM');
     expect(await worker.ended).toMatchObject({ code: 1, stderr: expect.stringContaining('second signal') });
     expect(await answer.text().catch(() => 'broken')).not.toContain('event: end');
+  }, 60_000);
+
+  it('reads its key again on SIGHUP, and goes on', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'rbee-key-'));
+    try {
+      const [keyFile, port] = [join(folder, 'key'), String(await freePort())];
+      const write = (key: string) => writeFileSync(keyFile, `${key}\n`, { mode: 0o600 });
+      write('the-first-key');
+      const worker = start(['--port', port, '--api-key-file', keyFile]);
+      await worker.until(/"source":"file","identity":"token:[0-9a-f]{6}".*a key was loaded/);
+      await worker.until(/model_loaded/);
+      const ask = async (key: string) => {
+        const headers = { authorization: `Bearer ${key}` };
+        return (await fetch(`http://127.0.0.1:${port}/v1/ready`, { headers })).status;
+      };
+      expect(await ask('the-first-key')).toBe(200);
+      write('the-second-key');
+      worker.child.kill('SIGHUP');
+      await worker.until(/the key was replaced/);
+      expect([await ask('the-first-key'), await ask('the-second-key')]).toEqual([401, 200]);
+      write(' ');
+      worker.child.kill('SIGHUP');
+      await worker.until(/the new key cannot be used: the old one stays/);
+      expect(await ask('the-second-key')).toBe(200);
+      worker.child.kill('SIGTERM');
+      const { code, stdout, stderr } = await worker.ended;
+      expect(code).toBe(0);
+      expect(stdout + stderr).not.toMatch(/the-(?:first|second)-key/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }, 60_000);
+
+  it('says where the key on its command line comes from, and that it needs none without one', async () => {
+    const worker = start(['--port', String(await freePort()), '--api-key', 'on-the-command-line']);
+    await worker.until(/"source":"flag","identity":"token:[0-9a-f]{6}"/);
+    const open = start(['--port', String(await freePort())]);
+    await open.until(/"host":"127.0.0.1".*authentication is off/);
   }, 60_000);
 
   it('ends with 1 and says why when something is thrown that nobody catches', async () => {

@@ -1,6 +1,7 @@
 import {
   createLogger,
   type Environment,
+  Hangups,
   type Logger,
   processEnvironment,
   runUntilEnded,
@@ -40,6 +41,8 @@ async function main(environment: Environment): Promise<number> {
 }
 
 async function run(environment: Environment, flags: SettingFlags): Promise<number> {
+  const { clock } = environment;
+  const hangups = new Hangups(process, clock);
   try {
     const settings = readSettings(environment, flags);
     selectDevice(settings);
@@ -48,9 +51,10 @@ async function run(environment: Environment, flags: SettingFlags): Promise<numbe
     const output = narrationOutput(environment.stdout, log);
     const threadPoolSize = environment.variables.UV_THREADPOOL_SIZE;
     const app = await WorkerApp.start({ environment, settings, log, output, pid: process.pid, threadPoolSize });
-    const { clock } = environment;
     const { drain, kill } = settings.timeouts;
-    const running = runUntilEnded(app, { signals: process, clock, deadlineMs: drain + kill, log });
+    // All else that a worker goes by is on its command line, and stays as it is.
+    const onHangup = { hangups, run: () => void settings.keyFile?.reload(log) };
+    const running = runUntilEnded(app, { signals: process, clock, deadlineMs: drain + kill, log, onHangup });
     const exitCode = await Promise.race([running, untilCrash(log)]);
     if (await app.abandon()) return exitCode;
     log.error({ exit_code: exitCode }, 'the engine does not come back from what it does: this process kills itself');

@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path';
 import {
+  announceKey,
   type Clock,
   createNarrator,
   identify,
@@ -8,8 +9,9 @@ import {
   makeStateFolder,
   Releasers,
   type Running,
-  readSecretFile,
+  type ServiceKey,
   serve,
+  userPaths,
 } from '@rbee/daemon-kit';
 import { queenRoutes, RbeeError } from '@rbee/protocol';
 import type { QueenSettings } from './config.js';
@@ -18,6 +20,7 @@ import { filesSender } from './copy/send-files.js';
 import { TaskJournal } from './journal/task-journal.js';
 import { Leases } from './lease/leases.js';
 import type { HiveCommand } from './link/hive-process.js';
+import { LocalHiveKey } from './link/local-hive-key.js';
 import { LocalLink } from './link/local-link.js';
 import { StartedHiveRecord } from './link/started-hive-record.js';
 import { ModelSupply } from './models/model-supply.js';
@@ -35,7 +38,10 @@ import { WorkerStarter } from './worker/worker-starter.js';
 import { WorkerStarts } from './worker/worker-starts.js';
 
 export interface QueenParts {
+  /** Read when they are needed: some of them change while the queen runs. */
   readonly settings: QueenSettings;
+  /** What callers have to show; `undefined`: nothing. */
+  readonly key: ServiceKey | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly pid: number;
@@ -53,32 +59,34 @@ export interface QueenParts {
 export interface Queen extends Running {
   readonly url: string;
   readonly port: number;
+  /** Goes by the settings that count now. */
+  noteSettings(): void;
+  /** Has the hive of this machine read its configuration again, if it is this queen's own. */
+  reloadHive(): void;
 }
 
 /** Builds every part and binds the port. Throws CONFIG_INVALID when the port or the log folder cannot be used. */
 export async function startQueen(parts: QueenParts): Promise<Queen> {
-  const { settings, clock, log, pid, variables } = parts;
+  const { settings, key, clock, log, pid, variables, home } = parts;
   const { timeouts, ephemeral } = settings;
-  const key = settings.apiTokenFile === undefined ? undefined : readSecretFile(settings.apiTokenFile);
-  log.info(
-    { host: settings.host, key: key?.fingerprint },
-    key ? 'callers need a key' : 'authentication is off: only this machine can call',
-  );
+  announceKey(log, settings.host, key);
   makeStateFolder(settings.logDir);
 
   const shutdown = new AbortController();
-  const hiveKey = settings.hiveTokenFile === undefined ? undefined : readSecretFile(settings.hiveTokenFile);
+  const stateFolder = userPaths({ home, variables }).state;
+  const hiveKey = new LocalHiveKey({ configured: settings.hiveTokenFile, stateFolder });
   const { hivePort } = settings;
   const record = new StartedHiveRecord(
     join(dirname(settings.database), 'run', `queen-hive-${hivePort}.json`),
     identify(pid) ?? { pid, startTime: undefined },
   );
-  const link = new LocalLink({ clock, log, timeouts, hivePort, hiveKey, record, hiveCommand: toHiveCommand(parts) });
+  const hiveCommand = toHiveCommand(parts, hiveKey);
+  const link = new LocalLink({ clock, log, timeouts, hivePort, hiveKey, record, hiveCommand });
   const onChange = () => queue.settle();
   const local = new LiveNode({ link, log, timeouts, variables, onChange });
   const nodes = new Nodes(local, log);
-  const registered = await openRegisteredNodes({ ...parts, nodes, onChange });
-  const send = filesSender({ settings, registry: registered.routes.registry, run: parts.runCopy });
+  const registered = await openRegisteredNodes({ ...parts, nodes, hiveKey, onChange });
+  const send = filesSender({ settings, hiveKey, registry: registered.routes.registry, run: parts.runCopy });
   const supply = new ModelSupply({ clock, log, timeouts, variables, nodes, send });
   const starter = new WorkerStarter({
     ...{ clock, log, timeouts, supply, signal: shutdown.signal },
@@ -91,8 +99,12 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
   const starts = new WorkerStarts(starter);
   const queue = new TaskQueue({
     clock,
-    queueLength: settings.queueLength,
-    ageingMs: timeouts.batch_ageing,
+    get queueLength() {
+      return settings.queueLength;
+    },
+    get ageingMs() {
+      return timeouts.batch_ageing;
+    },
     look: (usage) => lookAtNodes({ nodes, starts }, usage),
     hasWorker: (id) => nodes.findByWorker(id) !== undefined,
   });
@@ -103,7 +115,9 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
     clock,
     log,
     ephemeral,
-    keepAliveMs: settings.keepAlive,
+    get keepAliveMs() {
+      return settings.keepAlive;
+    },
     startGraceMs: settings.startGrace,
     tasksRunning: () => tasks.size,
     onUnused: () => end('the last client has gone'),
@@ -130,9 +144,19 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
     reports,
     starts,
     usage: (id) => queue.usage(id),
-    keepAliveMs: settings.keepAlive,
+    get keepAliveMs() {
+      return settings.keepAlive;
+    },
   });
-  const app = serve(queenRoutes, handlers, { clock, log, key, bodyLimit: settings.bodyBytes });
+  const app = serve(queenRoutes, handlers, {
+    service: 'queen-rbee',
+    clock,
+    log,
+    get key() {
+      return key?.current;
+    },
+    bodyLimit: settings.bodyBytes,
+  });
 
   const releasers = new Releasers(log);
   const narrate = createNarrator({ service: 'queen-rbee', clock, log, deliver: () => undefined });
@@ -153,7 +177,7 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
   let listening: Awaited<ReturnType<typeof listen>>;
   try {
     tasks.recover();
-    listening = await listen('queen-rbee', app, settings);
+    listening = await listen('queen-rbee', app, settings, { log });
   } catch (error) {
     leases.refuse();
     await tasks.close();
@@ -185,7 +209,14 @@ export async function startQueen(parts: QueenParts): Promise<Queen> {
       settle(1);
     });
   }
-  return { url: listening.url, port: listening.port, stop, ended };
+  const noteSettings = () => {
+    leases.reconsider();
+    staleWatch.rearm();
+    tasks.rearm();
+    queue.settle();
+  };
+  const reloadHive = () => link.reloadHive();
+  return { url: listening.url, port: listening.port, stop, ended, noteSettings, reloadHive };
 }
 
 /** Waits for all of them; then throws the first failure, if there is one. */
@@ -194,12 +225,14 @@ async function allSettled(works: readonly Promise<unknown>[]): Promise<void> {
   await Promise.all(works);
 }
 
-function toHiveCommand({ settings, variables, hiveProgram }: QueenParts): HiveCommand {
+function toHiveCommand({ settings, variables, hiveProgram }: QueenParts, hiveKey: LocalHiveKey): HiveCommand {
+  // Credentials that the service manager gave are the queen's own.
+  const { CREDENTIALS_DIRECTORY: _, ...rest } = variables;
   const config = settings.configFile === undefined ? [] : ['--config', settings.configFile];
   return {
     command: hiveProgram.command,
     args: [...hiveProgram.args, 'daemon', '--port', String(settings.hivePort), '--owned', ...config],
-    variables,
+    variables: { ...rest, RBEE_HIVE_TOKEN_FILE: hiveKey.file },
     outputFile: join(settings.logDir, 'rbee-hive.out.log'),
     cleanUpArgs: ({ pid, startTime = '' }) => [
       ...hiveProgram.args,

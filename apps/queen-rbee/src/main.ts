@@ -3,16 +3,18 @@ import { join } from 'node:path';
 import {
   createLogger,
   type Environment,
+  Hangups,
   LogFile,
   makeStateFolder,
   processEnvironment,
   runUntilEnded,
+  tellLoad,
   terminalLog,
 } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError, VERSION } from '@rbee/protocol';
 import { startQueen } from './app.js';
 import { readArguments, USAGE } from './arguments.js';
-import { readSettings, type SettingFlags } from './config.js';
+import { openConfiguration, type SettingFlags } from './config.js';
 import { copyCommand } from './copy/copy-command.js';
 import { copyInProcess } from './copy/copy-process.js';
 import { INSTALLATION } from './installation.js';
@@ -44,31 +46,49 @@ async function main(environment: Environment): Promise<number> {
 
 async function run(environment: Environment, flags: SettingFlags): Promise<number> {
   const { clock, variables, stdout, stderr } = environment;
-  const settings = readSettings(environment, flags);
+  // Ahead of everything: a hangup while the queen starts is kept until she runs.
+  const hangups = new Hangups(process, clock);
+  const { settings, live, key } = openConfiguration(environment, flags);
   const { timeouts } = settings;
   makeStateFolder(settings.logDir);
   const file = openLogFile(join(settings.logDir, 'queen-rbee.log'));
   const destinations = settings.silent ? [file] : [terminalLog(stderr), file];
-  const log = createLogger({ service: 'queen-rbee', level: settings.logLevel, destinations });
+  const service = 'queen-rbee';
+  const log = createLogger({ service, level: () => settings.logLevel, destinations });
   try {
+    tellLoad(live.loaded, { service, log });
     const hiveLauncher = join(INSTALLATION, 'apps/rbee-hive/bin/rbee-hive.js');
     const hiveProgram = { command: process.execPath, args: [hiveLauncher] };
     const launcher = join(INSTALLATION, 'apps/queen-rbee/bin/queen-rbee.js');
     const runCopy = copyInProcess({ command: process.execPath, args: [launcher, 'copy'], variables });
     const { home } = environment;
     const user = userInfo().username;
-    const parts = { settings, clock, log, pid: process.pid, home, user, variables, hiveProgram, runCopy };
+    const parts = { settings, key, clock, log, pid: process.pid, home, user, variables, hiveProgram, runCopy };
     const queen = await startQueen(parts);
     // Standard output may be a file on a disk that is full.
     stdout.on('error', (error) => log.warn({ error }, 'standard output cannot be written'));
     log.info({ url: queen.url, version: VERSION, pid: process.pid, ephemeral: settings.ephemeral }, 'listening');
     stdout.write(`queen-rbee listening on ${queen.url}\n`);
-    const deadlineMs = timeouts.queen_waits_for_hives + timeouts.cancel_ack + SHUTDOWN_MARGIN_MS;
-    return await runUntilEnded(queen, { signals: process, clock, deadlineMs, log });
+    live.onChanged(() => queen.noteSettings());
+    const onHangup = () => {
+      file.reopen();
+      const report = live.reload();
+      tellLoad(report, { service, log });
+      if (!report.error) key?.reload(log);
+      queen.reloadHive();
+    };
+    return await runUntilEnded(queen, {
+      ...{ signals: process, clock, log },
+      get deadlineMs() {
+        return timeouts.queen_waits_for_hives + timeouts.cancel_ack + SHUTDOWN_MARGIN_MS;
+      },
+      onHangup: { hangups, run: onHangup },
+    });
   } catch (error) {
     log.error({ error }, 'the queen could not start');
     throw error;
   } finally {
+    key?.close();
     file.close();
   }
 }

@@ -249,4 +249,25 @@ describe('an ephemeral queen', () => {
       await hive.stop();
     }
   });
+
+  it('goes by the keep-alive that counts when its settings have changed', async () => {
+    let keepAlive = 600_000;
+    const settings = {
+      ephemeral: true,
+      get keepAlive() {
+        return keepAlive;
+      },
+    };
+    // Nothing listens there: no hive is needed.
+    const queen = await TestQueen.start({ hivePort: 1, settings });
+    try {
+      const { lease_id } = await (await queen.stream('POST', '/v2/leases')).until('leased');
+      expect((await queen.json('DELETE', `/v2/leases/${lease_id}`)).body).toEqual({ ending: false });
+      keepAlive = 0;
+      queen.noteSettings();
+      expect(await queen.ended).toBe(0);
+    } finally {
+      await queen.stop();
+    }
+  });
 });

@@ -68,7 +68,7 @@ describe('the routes', () => {
   });
 
   it('need the key of the hive, except for health and for callbacks, which need the key of the worker', async () => {
-    const hive = await start({ config: { apiKey: TEST_KEY } });
+    const hive = await start({ key: TEST_KEY });
     const get = async (path: string, authorization?: string) =>
       (await fetch(hive.hive.url + path, authorization ? { headers: { authorization } } : {})).status;
     expect(await get('/v1/health')).toBe(200);
@@ -232,7 +232,7 @@ describe('a hive on the network', () => {
     const { address } = Object.values(networkInterfaces())
       .flatMap((addresses) => addresses ?? [])
       .find(({ internal, family }) => !internal && family === 'IPv4') ?? { address: '127.0.0.1' };
-    const hive = await start({ config: { host: address, workerHost: address, apiKey: TEST_KEY } });
+    const hive = await start({ key: TEST_KEY, config: { host: address, workerHost: address } });
     const { url } = await hive.ready();
     expect(url).toBe(`http://${address}:${hive.workerPort}`);
     expect(await hive.workers()).toMatchObject([{ state: 'idle', url }]);
@@ -240,7 +240,7 @@ describe('a hive on the network', () => {
   });
 
   it('has workers that are reached at any of its addresses, where it listens on all of them', async () => {
-    const hive = await start({ config: { host: '0.0.0.0', workerHost: '0.0.0.0', apiKey: TEST_KEY } });
+    const hive = await start({ key: TEST_KEY, config: { host: '0.0.0.0', workerHost: '0.0.0.0' } });
     const { url } = await hive.ready();
     expect(url).toBe(`http://127.0.0.1:${hive.workerPort}`);
     expect(await hive.workers()).toMatchObject([{ state: 'idle', url }]);

@@ -3,9 +3,11 @@ import { existsSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { join } from 'node:path';
 import {
+  announceKey,
   createLogger,
   createNarrator,
   type Environment,
+  everyLive,
   identify,
   LogFile,
   type Logger,
@@ -14,6 +16,7 @@ import {
   Releasers,
   type Running,
   serve,
+  tellLoad,
   terminalLog,
 } from '@rbee/daemon-kit';
 import { formatModelRef, type HiveEvent, hiveRoutes, type MemoryFigures, VERSION } from '@rbee/protocol';
@@ -66,6 +69,8 @@ export interface Hive extends Running {
   readonly url: string;
   readonly port: number;
   readonly log: Logger;
+  /** Reads configuration and key again, and begins a log file that was renamed anew. A mistake is told, and nothing changes. */
+  reload(): void;
 }
 
 const SERVICE = 'rbee-hive';
@@ -87,13 +92,14 @@ export async function createHive(
   const logFile = new LogFile(join(config.logDir, `${SERVICE}.log`));
   const log = createLogger({
     service: SERVICE,
-    level: config.logLevel,
+    level: () => config.logLevel,
     destinations: config.silent ? [logFile] : [terminalLog(environment.stderr), logFile],
   });
   const releasers = new Releasers(log);
   releasers.add('log file', () => logFile.close());
+  releasers.add('key', () => config.key?.close());
   try {
-    return await startHive(environment, config, installation, log, releasers);
+    return await startHive(environment, config, installation, { log, logFile, releasers });
   } catch (error) {
     // The terminal gets the error from whoever started the hive, without its stack.
     const fileOnly = createLogger({ service: SERVICE, level: config.logLevel, destinations: [logFile] });
@@ -103,12 +109,17 @@ export async function createHive(
   }
 }
 
+interface Acquired {
+  readonly log: Logger;
+  readonly logFile: LogFile;
+  readonly releasers: Releasers;
+}
+
 async function startHive(
   environment: Environment,
   config: HiveConfig,
   installation: HiveInstallation,
-  log: Logger,
-  releasers: Releasers,
+  { log, logFile, releasers }: Acquired,
 ): Promise<Hive> {
   const { clock, platform, variables } = environment;
   const { timeouts, logDir } = config;
@@ -147,6 +158,8 @@ async function startHive(
     feed.publish({ type: 'warning', text });
   };
   const narrate = createNarrator({ service: SERVICE, clock, log, deliver: (event) => feed.publish(event) });
+  tellLoad(config.live.loaded, { service: SERVICE, log, narrate });
+  announceKey(log, config.host, config.key);
   const metrics = new HiveMetrics();
   const opened = await openCatalog({
     ...{ clock, log },
@@ -173,11 +186,17 @@ async function startHive(
       ...{ clock, variables },
       hub: config.hub,
       program: installation.hubProgram,
-      silenceMs: timeouts.download_stall,
+      get silenceMs() {
+        return timeouts.download_stall;
+      },
     }),
     modelsDir: config.modelsDir,
-    maxActive: config.maxDownloads,
-    bytesPerSecond: config.downloadBytesPerSecond,
+    get maxActive() {
+      return config.maxDownloads;
+    },
+    get bytesPerSecond() {
+      return config.downloadBytesPerSecond;
+    },
     freeBytes: async () => (await probe.quickSnapshot()).disk.availableMb * BYTES_PER_MB,
     find: (ref) => catalog.find(ref),
     register: (complete) => registerHubModel(catalog, complete, Math.floor(clock.now() / 1000)),
@@ -213,8 +232,12 @@ async function startHive(
   };
   const restarts: WorkerRestarts = new WorkerRestarts({
     ...{ clock, log },
-    waitMs: timeouts.restart_wait,
-    enabled: config.restartWorkers,
+    get waitMs() {
+      return timeouts.restart_wait;
+    },
+    get enabled() {
+      return config.restartWorkers;
+    },
     random: () => (variables.RBEE_NO_JITTER ? 0.5 : Math.random()),
     spawn: (request, correlationId) => launcher.spawn(request, correlationId),
     find: (id) => pool.find(id),
@@ -230,7 +253,9 @@ async function startHive(
   });
   probe.simulateHolders(() => holdersOf(pool.present));
   const preflight = new WorkerPreflight(pool, probe, {
-    defaultSlots: config.slotsPerWorker,
+    get defaultSlots() {
+      return config.slotsPerWorker;
+    },
     onEstimate: (model, figures) => metrics.noteEstimate(model.model_ref, figures),
   });
   metrics.watchWorkers(() => pool.list());
@@ -251,8 +276,12 @@ async function startHive(
     workerHost: config.workerHost,
     firstPort: config.workerPortStart,
     callbackUrl: () => url,
-    maxWorkers: config.maxWorkers,
-    defaultSlots: config.slotsPerWorker,
+    get maxWorkers() {
+      return config.maxWorkers;
+    },
+    get defaultSlots() {
+      return config.slotsPerWorker;
+    },
   });
 
   const stopping = new AbortController();
@@ -268,7 +297,9 @@ async function startHive(
   const owner = config.owned
     ? new OwnerWatch({
         clock,
-        silenceMs: timeouts.owner_lost,
+        get silenceMs() {
+          return timeouts.owner_lost;
+        },
         isConnected: () => feed.listeners > 0,
         onLost: () => {
           log.warn({ silence_ms: timeouts.owner_lost }, 'no contact with the queen that started this hive: ending');
@@ -281,7 +312,9 @@ async function startHive(
     ...{ pool, launcher, restarts, catalog, downloads, provisioner, scans, metrics, probe, feed },
     remove: (id) => removeModel({ catalog, modelsDir: config.modelsDir, inUse: (model) => pool.usersOf(model) }, id),
     logs: new LogReader(logDir, join(logDir, `${SERVICE}.log`), clock),
-    key: config.apiKey,
+    get key() {
+      return config.key?.current;
+    },
     workerProgram: installation.workerProgram.path,
     pid: self.pid,
     stopping: stopping.signal,
@@ -289,9 +322,15 @@ async function startHive(
   const app = serve(hiveRoutes, handlers, {
     clock,
     log,
-    key: config.apiKey,
+    get key() {
+      return config.key?.current;
+    },
+    workerKeys: () => pool.keys(),
+    service: SERVICE,
     bodyLimit: config.bodyLimit,
-    keepAliveMs: timeouts.keep_alive,
+    get keepAliveMs() {
+      return timeouts.keep_alive;
+    },
     onCall: (route) => {
       if (!NOT_THE_QUEEN.has(route)) owner?.contact();
     },
@@ -318,21 +357,38 @@ async function startHive(
   );
   releasers.add('pid file', writePidFile(join(config.runDir, `${SERVICE}.pid`), self.pid));
   releasers.add('hive record', records.write({ ...self, installation: INSTALLATION_ROOT }));
-  const stopHealth = clock.every(timeouts.health_poll, () => {
-    pool.checkHealth().catch((error: unknown) => log.error({ error }, 'health checks failed'));
+  const healthChecks = everyLive(
+    clock,
+    () => timeouts.health_poll,
+    () => pool.checkHealth().catch((error: unknown) => log.error({ error }, 'health checks failed')),
+  );
+  releasers.add('health checks', () => healthChecks.stop());
+  const canaries = everyLive(
+    clock,
+    () => timeouts.canary,
+    () => pool.checkEngines().catch((error: unknown) => log.error({ error }, 'canaries failed')),
+  );
+  releasers.add('canaries', () => canaries.stop());
+  const forgetChanges = config.live.onChanged(() => {
+    healthChecks.rearm();
+    canaries.rearm();
+    owner?.rearm();
+    downloads.limitsChanged();
   });
-  releasers.add('health checks', stopHealth);
-  const stopCanaries = clock.every(timeouts.canary, () => {
-    pool.checkEngines().catch((error: unknown) => log.error({ error }, 'canaries failed'));
-  });
-  releasers.add('canaries', stopCanaries);
+  releasers.add('changes of the configuration', forgetChanges);
   narrate({
     actor: SERVICE,
     action: 'startup',
     target: server.url,
     human: `rbee-hive ${VERSION} listens on ${server.url}`,
   });
-  return { url: server.url, port: server.port, log, stop: ending.stop, ended: ending.ended };
+  const reload = () => {
+    logFile.reopen();
+    const report = config.live.reload();
+    tellLoad(report, { service: SERVICE, log, narrate });
+    if (!report.error) config.key?.reload(log);
+  };
+  return { url: server.url, port: server.port, log, reload, stop: ending.stop, ended: ending.ended };
 }
 
 /** Runs a shutdown once; whoever asks again waits for the same one. */

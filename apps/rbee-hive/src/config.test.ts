@@ -24,7 +24,7 @@ describe('loadHiveConfig', () => {
     expect(load()).toMatchObject({
       host: '127.0.0.1',
       port: 9200,
-      apiKey: undefined,
+      key: undefined,
       modelsDir: join(home, '.local/share/rbee/models'),
       modelRoots: [join(home, '.local/share/rbee/models')],
       catalogDb: join(home, '.rbee/models.db'),
@@ -91,10 +91,31 @@ describe('loadHiveConfig', () => {
       expect.objectContaining({
         code: 'CONFIG_INVALID',
         message: expect.stringMatching(
-          /RBEE_HIVE_PORT.*1024 to 65535.*RBEE_LOG_LEVEL.*one of.*slots_per_worker.*at least 1.*paths\.model_dir.*unknown key/,
+          /4 problems.*slots_per_worker.*from 1 to 256.*paths\.model_dir: unknown key; did you mean paths\.models_dir.*RBEE_HIVE_PORT.*1024 to 65535.*RBEE_LOG_LEVEL.*one of/s,
         ),
       }),
     );
+  });
+
+  it('tells what is wrong with a key file, and that one is missing, with everything else', () => {
+    const keyFile = join(home, 'key');
+    writeFileSync(keyFile, 'secret\n', { mode: 0o644 });
+    writeConfig(`[auth]\nhive_token_file = "${keyFile}"\n[queen]\nport = "x"\n`);
+    const refused = (message: RegExp) =>
+      expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringMatching(message) });
+    expect(() => load()).toThrow(refused(/2 problems.*queen\.port.*auth\.hive_token_file: the key file .*0644/s));
+    writeConfig('[queen]\nport = "x"\n');
+    const open = /2 problems.*queen\.port.*auth\.hive_token_file: expected the path of a file with a key/s;
+    expect(() => load({}, { host: '0.0.0.0' })).toThrow(refused(open));
+  });
+
+  it('takes the paths of a file from the folder of the file, and those in the home folder', () => {
+    mkdirSync(join(home, 'etc'));
+    writeConfig('[paths]\nmodels_dir = "models"\nlog_dir = "~/logs"\n', join(home, 'etc', 'own.toml'));
+    expect(load({}, { config: 'etc/own.toml' })).toMatchObject({
+      modelsDir: join(home, 'etc', 'models'),
+      logDir: join(home, 'logs'),
+    });
   });
 
   it.each([
@@ -115,13 +136,13 @@ describe('loadHiveConfig', () => {
     const keyFile = join(home, 'key');
     writeFileSync(keyFile, 'secret\n', { mode: 0o600 });
     writeConfig(`[auth]\napi_token_file = "${keyFile}"\n`);
-    expect(load({}, { host: '0.0.0.0' }).apiKey?.matches('secret')).toBe(true);
+    expect(load({}, { host: '0.0.0.0' }).key?.current.matches('secret')).toBe(true);
     const ownFile = join(home, 'hive-key');
     writeFileSync(ownFile, 'own\n', { mode: 0o600 });
     writeConfig(`[auth]\napi_token_file = "${keyFile}"\nhive_token_file = "${ownFile}"\n`, join(home, 'both.toml'));
-    expect(load({}, { config: 'both.toml' }).apiKey?.matches('own')).toBe(true);
+    expect(load({}, { config: 'both.toml' }).key?.current.matches('own')).toBe(true);
     const variables = { RBEE_HIVE_TOKEN_FILE: ownFile };
-    expect(load(variables, { host: '0.0.0.0' }).apiKey?.matches('own')).toBe(true);
+    expect(load(variables, { host: '0.0.0.0' }).key?.current.matches('own')).toBe(true);
     chmodSync(keyFile, 0o644);
     expect(() => load({}, { host: '0.0.0.0' })).toThrow(/0644/);
   });

@@ -1,26 +1,40 @@
-import { readFileSync } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import {
   type Environment,
+  findConfigFile,
+  findKeySource,
+  isLoopback,
+  type KeySource,
+  LiveSettings,
+  type LoadedSettings,
   type LogLevel,
-  parseConfigFile,
-  readSecretFile,
+  pick,
+  problemsOfKey,
+  problemsOfOpenAddress,
   resolveSettings,
   Secret,
+  ServiceKey,
   setting,
-  settingSchema,
+  settingCatalogue,
+  settingType,
   type Timeouts,
   timeoutSettings,
   userPaths,
+  type ValueOrigin,
+  type ValuesOf,
 } from '@rbee/daemon-kit';
-import { RbeeError } from '@rbee/protocol';
-import { isLoopback } from './loopback.js';
 
-/** Everything that a hive can be told; nothing of it names the program that workers run. */
+/**
+ * Everything that a hive can be told; nothing of it names the program that workers run. What `live` reads again changes
+ * here: a field is to be read when it is needed, and not copied.
+ */
 export interface HiveConfig {
   readonly host: string;
   readonly port: number;
-  readonly apiKey: Secret | undefined;
+  /** Key that callers need. */
+  readonly key: ServiceKey | undefined;
+  /** Owner of all this: reads it again. */
+  readonly live: LiveHiveSettings;
   readonly bodyLimit: number;
   readonly modelsDir: string;
   /** Folders that `file:` references may point into, the models folder first. */
@@ -67,167 +81,112 @@ export interface HiveFlags {
   readonly owned?: boolean | undefined;
 }
 
-const { text, port } = settingSchema;
-const atLeast = (least: number) => settingSchema.count.refine((value) => value >= least, `must be at least ${least}`);
-const address = text.transform((value, context) => {
-  const match = /^(?:(.+):)?(\d+)$/.exec(value);
-  if (match !== null) return { host: match[1]?.replace(/^\[|\]$/g, ''), port: Number(match[2]) };
-  context.addIssue({ code: 'custom', message: 'must be host:port or a port' });
-  return { host: undefined, port: 0 };
-});
-const optionalText = text.optional();
-
-/** The hive's settings, with their environment variables and keys of the configuration file. */
-const SETTINGS = {
+/** Every setting of a hive. Durations are milliseconds. */
+const hiveTable = {
+  host: setting<string>({ ...settingType.text, default: '127.0.0.1' }),
+  port: settingCatalogue.hivePort,
+  addr: settingCatalogue.listenAddr,
+  ...pick('apiTokenFile', 'hiveTokenFile', 'bodyBytes', 'modelsDir', 'modelRoots', 'catalogDb', 'logDir', 'logLevel'),
+  ...pick('silent', 'workerHost', 'workerPortStart', 'maxWorkers', 'slotsPerWorker', 'restartWorkers', 'probeFile'),
+  ...pick('hubEndpoint', 'hubTokenFile', 'hubToken', 'hubHome', 'maxDownloads', 'downloadMbPerS'),
   ...timeoutSettings,
-  port: setting<number>({ schema: port, default: 9200, env: ['RBEE_HIVE_PORT', 'RBEE_POOL_PORT'] }),
-  host: setting<string>({ schema: text, default: '127.0.0.1' }),
-  addr: setting<{ host: string | undefined; port: number } | undefined>({
-    schema: address.optional(),
-    default: undefined,
-    file: 'pool.listen_addr',
-  }),
-  apiTokenFile: setting({ schema: optionalText, default: undefined, file: 'auth.api_token_file' }),
-  /** The hive's own key, where it is another one than the queen's. */
-  hiveTokenFile: setting({
-    schema: optionalText,
-    default: undefined,
-    env: ['RBEE_HIVE_TOKEN_FILE'],
-    file: 'auth.hive_token_file',
-  }),
-  bodyLimit: setting<number>({ schema: atLeast(1024), default: 1024 * 1024, file: 'limits.body_bytes' }),
-  modelsDir: setting({
-    schema: optionalText,
-    default: undefined,
-    env: ['RBEE_MODELS_DIR', 'RBEE_MODEL_BASE_DIR'],
-    file: 'paths.models_dir',
-  }),
-  /** Further folders for `file:` references, separated like PATH. */
-  modelRoots: setting({ schema: optionalText, default: undefined, env: ['RBEE_MODEL_ROOTS'] }),
-  catalogDb: setting({ schema: optionalText, default: undefined, env: ['RBEE_CATALOG_DB'], file: 'paths.catalog_db' }),
-  logDir: setting({ schema: optionalText, default: undefined, env: ['RBEE_LOG_DIR'], file: 'paths.log_dir' }),
-  logLevel: setting<LogLevel>({ schema: settingSchema.logLevel, default: 'info', env: ['RBEE_LOG_LEVEL'] }),
-  silent: setting<boolean>({ schema: settingSchema.flag, default: false, env: ['RBEE_SILENT'] }),
-  workerHost: setting({ schema: optionalText, default: undefined, env: ['RBEE_WORKER_HOST'] }),
-  workerPortStart: setting<number>({ schema: port, default: 8001, env: ['RBEE_WORKER_PORT_START'] }),
-  maxWorkers: setting({ schema: atLeast(1).optional(), default: undefined, file: 'limits.max_workers' }),
-  slotsPerWorker: setting({
-    schema: atLeast(1)
-      .refine((slots) => slots <= 256, 'must be at most 256')
-      .optional(),
-    default: undefined,
-    file: 'limits.slots_per_worker',
-  }),
-  restartWorkers: setting<boolean>({
-    schema: settingSchema.flag,
-    default: false,
-    env: ['RBEE_RESTART_WORKERS'],
-    file: 'pool.restart_workers',
-  }),
-  hubEndpoint: setting<string>({
-    schema: settingSchema.httpAddress,
-    default: 'https://huggingface.co',
-    env: ['HF_ENDPOINT'],
-    file: 'hub.endpoint',
-  }),
-  hubTokenFile: setting({ schema: optionalText, default: undefined, env: ['HF_TOKEN_PATH'], file: 'hub.token_file' }),
-  maxDownloads: setting<number>({ schema: atLeast(1), default: 2, file: 'limits.downloads' }),
-  downloadMbPerS: setting<number | undefined>({
-    schema: settingSchema.positive.optional(),
-    default: undefined,
-    env: ['RBEE_DOWNLOAD_MB_PER_S'],
-    file: 'limits.download_mb_per_s',
-  }),
-  /** A JSON file with figures in place of what the machine has; for tests. */
-  probeFile: setting({ schema: optionalText, default: undefined, env: ['RBEE_PROBE_FILE'] }),
 };
 
-/** Sections and keys of the shared file that other programs, or later parts of this one, read. */
-const FOREIGN_KEYS = ['pool.name', 'paths.workers_db', 'remote.*', 'queen.*', 'auth.worker_token_file'].concat([
-  'audit.*',
-  'metrics.*',
-]);
+/** The settings of a hive, as they are read again. */
+type LiveHiveSettings = LiveSettings<typeof hiveTable>;
+
+/** What one reading gave, and where the key is that callers of the hive need. */
+interface LoadedHiveSettings extends LoadedSettings<typeof hiveTable> {
+  readonly keySource: KeySource | undefined;
+}
+
+/** Reads defaults, file, environment and flags, and tries the key. Throws CONFIG_INVALID, with every problem at once. */
+function loadSettings(environment: Environment, { host, port, addr, config }: HiveFlags): LoadedHiveSettings {
+  const { variables, home, cwd } = environment;
+  const { file } = findConfigFile(environment, config);
+  const sources = { flags: { host, port, addr }, variables, home, cwd, file };
+  let keySource: KeySource | undefined;
+  const resolved = resolveSettings(hiveTable, sources, ({ values, origins }) => {
+    // The hive's own key, where it is another one than the queen's.
+    const own = values.hiveTokenFile !== undefined;
+    const { origin, source } = own ? origins.hiveTokenFile : origins.apiTokenFile;
+    const setting = own ? 'auth.hive_token_file' : 'auth.api_token_file';
+    const key = (origin === 'environment' && source) || setting;
+    keySource = findKeySource({ file: values.hiveTokenFile ?? values.apiTokenFile, variables, service: 'rbee-hive' });
+    return [
+      ...problemsOfKey(keySource, { key, origin }),
+      ...problemsOfOpenAddress(toAddress(values, origins).host, keySource !== undefined, 'auth.hive_token_file'),
+    ];
+  });
+  return { resolved, keySource, file: file?.name };
+}
+
+/** An address is less specific than a host or port that was given by itself. */
+function toAddress(
+  { host, port, addr }: ValuesOf<typeof hiveTable>,
+  origins: Readonly<Record<'host' | 'port', ValueOrigin>>,
+): { host: string; port: number } {
+  return {
+    host: (origins.host.origin === 'default' && addr?.host) || host,
+    port: (origins.port.origin === 'default' && addr?.port) || port,
+  };
+}
 
 /** Merges defaults, configuration file, environment and flags. Throws CONFIG_INVALID with all problems at once. */
 export function loadHiveConfig(environment: Environment, flags: HiveFlags): HiveConfig {
-  const { variables, cwd, home } = environment;
-  const paths = userPaths(environment);
-  const { port: portFlag, host: hostFlag, addr } = flags;
-  const file = readConfigFile(environment, flags.config);
-  const given = Object.entries({ port: portFlag, host: hostFlag, addr }).filter(([, value]) => value !== undefined);
-  const sources = { flags: Object.fromEntries(given), variables, ...(file && { file }) };
-  const { values, origins } = resolveSettings(SETTINGS, sources, FOREIGN_KEYS);
-  const at = (path: string | undefined, fallback: string) => (path === undefined ? fallback : resolve(cwd, path));
-  const modelsDir = at(values.modelsDir, paths.models);
+  const reads: LoadedHiveSettings[] = [];
+  const read = () => {
+    const loaded = loadSettings(environment, flags);
+    if (reads.length === 0) reads.push(loaded);
+    return loaded;
+  };
+  const live = new LiveSettings(hiveTable, read, environment.clock);
+  const [first] = reads as [LoadedHiveSettings];
+  const { values } = live;
+  const key = first.keySource && ServiceKey.load(first.keySource);
+  const { host, port } = toAddress(values, first.resolved.origins);
   const furtherRoots = values.modelRoots?.split(delimiter).filter((root) => root !== '') ?? [];
-  const keyFile = values.hiveTokenFile ?? values.apiTokenFile;
-  // An address is less specific than a host or port that was given by itself.
-  const host = (origins.host === 'default' && values.addr?.host) || values.host;
-  const config: HiveConfig = {
+  return {
     host,
-    port: (origins.port === 'default' && values.addr?.port) || values.port,
-    apiKey: keyFile === undefined ? undefined : readSecretFile(resolve(cwd, keyFile)),
-    bodyLimit: values.bodyLimit,
-    modelsDir,
-    modelRoots: [modelsDir, ...furtherRoots.map((root) => resolve(cwd, root))],
-    catalogDb: at(values.catalogDb, paths.catalog),
-    logDir: at(values.logDir, paths.logs),
-    runDir: paths.run,
-    logLevel: values.logLevel,
+    port,
+    key,
+    live,
+    bodyLimit: values.bodyBytes,
+    modelsDir: values.modelsDir,
+    modelRoots: [values.modelsDir, ...furtherRoots.map((root) => resolve(environment.cwd, root))],
+    catalogDb: values.catalogDb,
+    logDir: values.logDir,
+    runDir: userPaths(environment).run,
+    get logLevel() {
+      return values.logLevel;
+    },
     silent: values.silent,
     // Whoever may use a hive from another machine reaches its workers there as well; they have keys of their own.
     workerHost: values.workerHost ?? (isLoopback(host) ? '127.0.0.1' : host),
     workerPortStart: values.workerPortStart,
-    maxWorkers: values.maxWorkers,
-    slotsPerWorker: values.slotsPerWorker,
-    restartWorkers: values.restartWorkers,
-    probeFile: values.probeFile === undefined ? undefined : resolve(cwd, values.probeFile),
+    get maxWorkers() {
+      return values.maxWorkers;
+    },
+    get slotsPerWorker() {
+      return values.slotsPerWorker;
+    },
+    get restartWorkers() {
+      return values.restartWorkers;
+    },
+    probeFile: values.probeFile,
     hub: {
       endpoint: values.hubEndpoint,
       // Where the hub's own tools put it.
-      tokenFile: at(values.hubTokenFile, join(at(variables.HF_HOME, join(home, '.cache', 'huggingface')), 'token')),
-      token: variables.HF_TOKEN ? new Secret(variables.HF_TOKEN) : undefined,
+      tokenFile: values.hubTokenFile ?? join(values.hubHome, 'token'),
+      token: values.hubToken === undefined ? undefined : new Secret(values.hubToken).remember(),
     },
-    maxDownloads: values.maxDownloads,
-    downloadBytesPerSecond: values.downloadMbPerS && Math.round(values.downloadMbPerS * 2 ** 20),
+    get maxDownloads() {
+      return values.maxDownloads;
+    },
+    get downloadBytesPerSecond() {
+      return values.downloadMbPerS && Math.round(values.downloadMbPerS * 2 ** 20);
+    },
     owned: flags.owned ?? false,
     timeouts: values,
   };
-  requireKeyForPublicBind(config);
-  return config;
-}
-
-function readConfigFile({ variables, cwd, home }: Environment, flag: string | undefined) {
-  const named = flag ?? variables.RBEE_CONFIG;
-  const candidates = named ? [resolve(cwd, named)] : [userPaths({ home }).config, join('/etc', 'rbee', 'config.toml')];
-  for (const name of candidates) {
-    try {
-      return { name, content: parseConfigFile(name, readFileSync(name, 'utf8')) };
-    } catch (cause) {
-      const { code } = cause as NodeJS.ErrnoException;
-      const skipped = !named && (code === 'ENOENT' || code === 'EACCES');
-      if (!skipped) throw code === 'CONFIG_INVALID' ? cause : unreadable(name, cause as NodeJS.ErrnoException);
-    }
-  }
-  return undefined;
-}
-
-function unreadable(file: string, cause: NodeJS.ErrnoException): RbeeError {
-  return new RbeeError('CONFIG_INVALID', `the configuration file ${file} cannot be read (${cause.code})`, {
-    details: { file },
-    suggestion: 'correct --config or RBEE_CONFIG',
-    cause,
-  });
-}
-
-function requireKeyForPublicBind({ host, apiKey }: HiveConfig): void {
-  if (isLoopback(host) || apiKey !== undefined) return;
-  throw new RbeeError(
-    'CONFIG_INVALID',
-    `listening on ${host} needs a key: everybody on the network could use this hive`,
-    {
-      details: { host },
-      suggestion: 'set auth.hive_token_file in the configuration or RBEE_HIVE_TOKEN_FILE, or listen on 127.0.0.1',
-    },
-  );
 }

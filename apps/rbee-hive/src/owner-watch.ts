@@ -1,9 +1,9 @@
-import type { Clock } from '@rbee/daemon-kit';
+import { type Clock, everyLive, type Repeating } from '@rbee/daemon-kit';
 
 export interface OwnerWatchOptions {
   clock: Clock;
-  /** Silence after which the owner counts as lost. */
-  silenceMs: number;
+  /** Silence after which the owner counts as lost. Read at each look; who changes it calls `rearm`. */
+  readonly silenceMs: number;
   /** Whether a connection of the owner is open now. */
   isConnected: () => boolean;
   onLost: () => void;
@@ -12,12 +12,16 @@ export interface OwnerWatchOptions {
 /** Notices that the queen which started this hive is gone: no call of hers and no open event stream for a while. */
 export class OwnerWatch {
   private lastContact: number;
-  private readonly stopWatching: () => void;
+  private readonly looks: Repeating;
 
   constructor(private readonly options: OwnerWatchOptions) {
-    const { clock, silenceMs } = options;
+    const { clock } = options;
     this.lastContact = clock.monotonic();
-    this.stopWatching = clock.every(Math.max(20, silenceMs / 10), () => this.look());
+    this.looks = everyLive(
+      clock,
+      () => Math.max(20, options.silenceMs / 10),
+      () => this.look(),
+    );
   }
 
   /** The owner called. */
@@ -25,8 +29,13 @@ export class OwnerWatch {
     this.lastContact = this.options.clock.monotonic();
   }
 
+  /** The silence that is allowed has changed. */
+  rearm(): void {
+    this.looks.rearm();
+  }
+
   stop(): void {
-    this.stopWatching();
+    this.looks.stop();
   }
 
   private look(): void {

@@ -1,5 +1,13 @@
-import { type Call, checkBearer, type EventStream, type Handlers, Reply, type Secret } from '@rbee/daemon-kit';
-import { API_VERSION, type hiveRoutes, RbeeError, VERSION, type WorkerStartEvent } from '@rbee/protocol';
+import {
+  type Call,
+  checkBearer,
+  type EventStream,
+  fingerprintOf,
+  type Handlers,
+  Reply,
+  type Secret,
+} from '@rbee/daemon-kit';
+import { API_VERSION, type hiveRoutes, VERSION, type WorkerStartEvent } from '@rbee/protocol';
 import type { HiveFeed } from './events/hive-feed.js';
 import type { LogReader } from './logs/log-reader.js';
 import { type ModelRouteParts, modelHandlers } from './model-routes.js';
@@ -18,8 +26,8 @@ export interface RouteParts extends ModelRouteParts {
   probe: MachineProbe;
   feed: HiveFeed;
   logs: LogReader;
-  /** The hive's own key. */
-  key: Secret | undefined;
+  /** The hive's own key, read for each call. */
+  readonly key: Secret | undefined;
   /** Path of the worker program. */
   workerProgram: string;
   pid: number;
@@ -32,11 +40,14 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
   const { pool, launcher, probe, feed, logs, stopping } = parts;
   const accepted = (message: string) => new Reply({ message }, 202);
 
-  /** A worker calls back with its own key, also where the hive has one. */
-  const checkWorkerKey = (workerId: string, { headers, log }: Pick<Call, 'headers' | 'log'>) => {
+  /**
+   * A worker calls back with its own key, also where the hive needs none of its callers: with the key of another worker nobody
+   * speaks for it. A worker that the hive does not know the key of needs the hive's.
+   */
+  const checkWorkerKey = (workerId: string, { caller, headers, log }: Pick<Call, 'caller' | 'headers' | 'log'>) => {
     const key = pool.find(workerId)?.key ?? parts.key;
-    const header = headers.authorization;
-    checkBearer(typeof header === 'string' ? header : undefined, key, log);
+    if (key === undefined || caller === fingerprintOf(key)) return;
+    checkBearer(headers.authorization as string | undefined, key, log, 'rbee-hive');
   };
 
   return {
@@ -55,15 +66,13 @@ export function hiveHandlers(parts: RouteParts): Handlers<typeof hiveRoutes> {
       return new Reply(answer, answer.state === 'provisioning' ? 202 : 200);
     },
     workerEvents: ({ params, signal }, stream) => writeStart(pool.get(params.worker_id), stream, signal),
-    workerReady: async ({ body, headers, log }) => {
-      checkWorkerKey(body.worker_id, { headers, log });
-      if (!URL.canParse(body.url))
-        throw new RbeeError('INVALID_REQUEST', 'the request is not valid: url: must be a URL');
+    workerReady: async ({ body, ...call }) => {
+      checkWorkerKey(body.worker_id, call);
       await pool.onReady(body);
       return { message: `worker ${body.worker_id} is known` };
     },
-    heartbeat: async ({ body, headers, log }) => {
-      checkWorkerKey(body.worker_id, { headers, log });
+    heartbeat: async ({ body, ...call }) => {
+      checkWorkerKey(body.worker_id, call);
       pool.onHeartbeat(body);
       return { message: 'ok' };
     },

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,6 +36,12 @@ export interface TestHiveOptions {
   clock?: Clock;
   /** A home that exists already, of a hive before this one. */
   home?: string;
+  /** What its callers have to show. */
+  key?: Secret;
+  /** Text of the configuration file; without it there is none. */
+  file?: string;
+  /** Environment variables beside those that every such hive has, or in place of them. */
+  variables?: Readonly<Record<string, string | undefined>>;
 }
 
 const SCRIPTED_WORKER = fileURLToPath(new URL('./scripted-worker.mjs', import.meta.url));
@@ -60,20 +66,26 @@ export class TestHive {
   static async start(options: TestHiveOptions = {}): Promise<TestHive> {
     const home = options.home ?? (await mkdtemp(join(tmpdir(), 'rbee-hive-')));
     const outside = processEnvironment();
-    const variables = { PATH: outside.variables.PATH, HOME: home, RBEE_SILENT: '1', RBEE_LOG_LEVEL: 'debug' };
+    const keyFile = options.key && join(home, 'hive.key');
+    if (options.key && keyFile) await writeFile(keyFile, options.key.reveal(), { mode: 0o600 });
+    const variables = {
+      ...{ PATH: outside.variables.PATH, HOME: home, RBEE_SILENT: '1', RBEE_LOG_LEVEL: 'debug' },
+      RBEE_HIVE_TOKEN_FILE: keyFile,
+      ...options.variables,
+    };
     const environment = { ...outside, home, variables, clock: options.clock ?? outside.clock };
+    if (options.file !== undefined) await writeConfigFile(home, options.file);
     const loaded = loadHiveConfig(environment, {});
     const workerPort = nextPort;
     nextPort += 10;
-    const config = {
-      ...loaded,
+    const config = over(loaded, {
       port: 0,
       workerPortStart: workerPort,
       // Nothing listens there: no test reaches a hub that it has not started itself.
       hub: { ...loaded.hub, endpoint: 'http://127.0.0.1:1' },
       ...options.config,
-      timeouts: { ...loaded.timeouts, ...options.timeouts },
-    };
+      timeouts: over(loaded.timeouts, options.timeouts ?? {}),
+    });
     const hive = await createHive(environment, config, {
       workerProgram: {
         path: options.workerPath ?? SCRIPTED_WORKER,
@@ -83,7 +95,13 @@ export class TestHive {
       bundledModelsDir: BUNDLED_MODELS_DIR,
     });
     const target = { transport: httpTransport({ name: 'rbee-hive', url: hive.url }), clock: systemClock };
-    return new TestHive(home, hive, { ...target, key: config.apiKey }, workerPort);
+    const keyed = {
+      ...target,
+      get key() {
+        return config.key?.current;
+      },
+    };
+    return new TestHive(home, hive, keyed, workerPort);
   }
 
   /** Stops the hive; the home stays when it is needed again. */
@@ -91,6 +109,12 @@ export class TestHive {
     this.target.transport.close();
     await this.hive.stop('test ends');
     if (!keepHome) await rm(this.home, { recursive: true });
+  }
+
+  /** Writes another configuration file and has the hive read it. */
+  async reload(file: string): Promise<void> {
+    await writeConfigFile(this.home, file);
+    this.hive.reload();
   }
 
   spawn(request: object = {}): Promise<SpawnAnswer> {
@@ -148,6 +172,17 @@ export class TestHive {
     await this.startEvents(answer.worker_id);
     return answer;
   }
+}
+
+async function writeConfigFile(home: string, text: string): Promise<void> {
+  const folder = join(home, '.config', 'rbee');
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'config.toml'), text);
+}
+
+/** The same settings with some of them replaced; the others still change when they are read again. */
+function over<T extends object>(settings: T, replaced: Partial<T>): T {
+  return Object.create(settings, Object.getOwnPropertyDescriptors(replaced)) as T;
 }
 
 /** A key for a hive that needs one. */

@@ -7,13 +7,17 @@ import type { QueenControl } from './queen/queen-control.js';
 import type { QueenWork } from './queen/with-queen.js';
 import type { KeeperSettings } from './settings.js';
 
-/** What a command works with. */
-export interface CommandContext {
+/** What every command works with. */
+export interface LocalContext {
   readonly entry: CommandEntry;
   readonly env: KeeperEnvironment;
   readonly globals: GlobalOptions;
   readonly output: Output;
   readonly interrupt: Interrupt;
+}
+
+/** What a command works with that has to do with a queen. */
+export interface CommandContext extends LocalContext {
   readonly settings: KeeperSettings;
   /** Starts, finds and stops the queen's process. */
   readonly queen: QueenControl;

@@ -1,7 +1,7 @@
+import { didYouMean } from '@rbee/daemon-kit/client';
 import yargs, { type Argv, type Options } from 'yargs';
 import type { Command, OptionDefinition, OptionTable } from './command.js';
 import { type CommandEntry, commandTable, groupAliases, groupSummaries } from './command-table.js';
-import { didYouMean } from './did-you-mean.js';
 import { type GlobalOptions, globalOptions } from './global-options.js';
 import { readOptions } from './read-options.js';
 import { renderCommandHelp, renderGroupHelp, renderProgramHelp } from './render-help.js';

@@ -185,6 +185,18 @@ export const commandTable: readonly CommandEntry[] = [
     usage: 'logs [--node NODE] [--follow] [options]',
     load: async () => (await import('./commands/logs.js')).logsCommand,
   },
+  {
+    path: ['config', 'show'],
+    summary: 'Show every setting with its value',
+    usage: 'config show [--origin] [options]',
+    load: async () => (await import('./commands/config/show.js')).configShowCommand,
+  },
+  {
+    path: ['config', 'example'],
+    summary: 'Print a configuration file with every key, commented',
+    usage: 'config example [options]',
+    load: async () => (await import('./commands/config/example.js')).configExampleCommand,
+  },
 ];
 
 /** Summaries of the nouns that have several commands. */
@@ -195,6 +207,7 @@ export const groupSummaries: Readonly<Record<string, string>> = {
   hive: 'Inspect, start and stop the hives of nodes',
   workers: 'List, check, start, pin and stop workers',
   models: 'List, get and remove models',
+  config: 'Show the configuration, and an example of its file',
 };
 
 /** Other names of nouns, which the help does not show. */

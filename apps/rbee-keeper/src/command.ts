@@ -1,4 +1,4 @@
-import type { CommandContext } from './command-context.js';
+import type { CommandContext, LocalContext } from './command-context.js';
 
 /** One flag of a command, or the word behind it. */
 export interface OptionDefinition {
@@ -36,17 +36,36 @@ export type OptionValues<T extends OptionTable> = {
   readonly [K in keyof T]: Always<T[K]> extends true ? RawValue<T[K]> : RawValue<T[K]> | undefined;
 };
 
-export interface Command<T extends OptionTable = OptionTable> {
+interface CommandFacts<T extends OptionTable> {
   readonly options: T;
   /** Whole command lines with what they do. */
   readonly examples: readonly (readonly [string, string])[];
   /** Facts that belong below the flags in the help. */
   readonly notes?: string;
+}
+
+/** A command that has to do with a queen; the configuration and the key are read before it runs. */
+interface QueenCommand<T extends OptionTable = OptionTable> extends CommandFacts<T> {
+  readonly local?: never;
   /** Resolves to the exit code, 0 when nothing is returned. */
   run(options: OptionValues<T>, context: CommandContext): Promise<number | undefined>;
 }
 
+/** A command that needs no queen; it runs also where the configuration is wrong. */
+interface LocalCommand<T extends OptionTable = OptionTable> extends CommandFacts<T> {
+  readonly local: true;
+  /** Resolves to the exit code, 0 when nothing is returned. */
+  run(options: OptionValues<T>, context: LocalContext): Promise<number | undefined>;
+}
+
+export type Command = QueenCommand | LocalCommand;
+
 /** Keeps the types of a command's flags. */
-export function defineCommand<const T extends OptionTable>(command: Command<T>): Command<T> {
+export function defineCommand<const T extends OptionTable>(command: QueenCommand<T>): QueenCommand<T> {
+  return command;
+}
+
+/** The same for a command that needs no queen. */
+export function defineLocalCommand<const T extends OptionTable>(command: LocalCommand<T>): LocalCommand<T> {
   return command;
 }

@@ -110,6 +110,14 @@ function adviseOnSpace(details: Details): string {
   return `see what can go: rbee-keeper models list${flag}\n` + `and free its place: rbee-keeper models rm MODEL${flag}`;
 }
 
+/** Whether a key was refused by the queen itself, to which the keeper shows it, and not by a service behind the queen. */
+export function isOwnRefusal({ node, service }: Details): boolean {
+  return node === undefined && (service === undefined || service === 'queen-rbee');
+}
+
+const adviseOnKey = (own: string) => (details: Details) =>
+  isOwnRefusal(details) ? own : `see which keys are used there: rbee-keeper logs --node ${nodeOf(details)}`;
+
 /** What to do about errors that came without a suggestion of their own. */
 const ADVICE: Partial<Record<ErrorCode, string | ((details: Details) => string)>> = {
   INVALID_MODEL_REF: `for example ${MODEL_EXAMPLE}`,
@@ -152,8 +160,8 @@ const ADVICE: Partial<Record<ErrorCode, string | ((details: Details) => string)>
   UNSUPPORTED_MODEL_FORMAT: 'rbee runs GGUF files: check that the file is one and is complete',
   PAYLOAD_TOO_LARGE: 'shorten the prompt, or allow more: limits.body_bytes in the configuration',
   CONTEXT_LENGTH_EXCEEDED: 'shorten the prompt, lower --max-tokens, or use a model with a longer context',
-  MISSING_API_KEY: 'name the key file as auth.api_token_file in the configuration',
-  INVALID_API_KEY: 'check the key file named as auth.api_token_file in the configuration',
+  MISSING_API_KEY: adviseOnKey('name the key file as auth.api_token_file in the configuration'),
+  INVALID_API_KEY: adviseOnKey('check the key file named as auth.api_token_file in the configuration'),
   INSUFFICIENT_RAM: SMALLER,
   VRAM_EXHAUSTED: `${SMALLER}, or run it on the processor: --backend cpu`,
   OUT_OF_MEMORY: SMALLER,

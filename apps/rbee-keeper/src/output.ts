@@ -1,7 +1,7 @@
 import { RbeeError } from '@rbee/protocol';
 import type { KeeperEnvironment, TextSink } from './keeper-environment.js';
 import { choosePalette, type Palette } from './palette.js';
-import { toPrintable, toPrintableLine } from './printable-text.js';
+import { toPrintableAnswer, toPrintableLine } from './printable-text.js';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 
@@ -97,7 +97,7 @@ export class Output {
     this.#saidSinceText = false;
     this.#endsWithText = true;
     this.#midLine = this.isResultTerminal && !piece.endsWith('\n');
-    return this.#stdout.write(this.isResultTerminal ? toPrintable(piece) : piece);
+    return this.#stdout.write(this.isResultTerminal ? toPrintableAnswer(piece) : piece);
   }
 
   /** Ends the last line of generated text, unless narration has ended it on the terminal that shows both. */

@@ -1,9 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
+import { rememberSecret } from '@rbee/daemon-kit/client';
 import { type ErrorCode, RbeeError, type RbeeErrorOptions } from '@rbee/protocol';
 import { plainPalette } from './palette.js';
 import { errorToJson, renderError } from './render-error.js';
 
-const how = { palette: plainPalette, verbose: false, logs: '/home/me/.rbee/logs', configFile: '/etc/rbee/config.toml' };
+const CONFIG = '/etc/rbee/config.toml';
+const settings = { queenUrl: 'http://hub.home.arpa:8080', configFile: CONFIG, configSearched: [CONFIG] };
+const how = { palette: plainPalette, verbose: false, logs: '/home/me/.rbee/logs', settings };
 
 function render(code: ErrorCode, message: string, options: RbeeErrorOptions = {}, verbose = false): string {
   return renderError(new RbeeError(code, message, options), { ...how, verbose });
@@ -119,8 +122,66 @@ describe('renderError', () => {
     expect(far).toContain('rbee-keeper models rm MODEL\n');
   });
 
-  it('names the configuration in use when a key is refused', () => {
-    expect(render('INVALID_API_KEY', 'refused')).toContain('  configuration: /etc/rbee/config.toml\n');
+  it.each<[ErrorCode, object]>([
+    ['INVALID_API_KEY', { reason: 'invalid_token', service: 'queen-rbee' }],
+    ['MISSING_API_KEY', {}],
+  ])('names the queen that refused a key, its address, and the configuration file: %s', (code, details) => {
+    const text = render(code, 'refused', { details: { ...details } });
+    expect(text).toContain(
+      `  code: ${code}\n  service: queen-rbee at http://hub.home.arpa:8080\n  configuration: /etc/rbee/config.toml\n`,
+    );
+    expect(text).toContain('auth.api_token_file');
+  });
+
+  it('tells where a configuration file was looked for, if there is none', () => {
+    const none = { ...settings, configFile: undefined, configSearched: ['/home/me/.config/rbee/config.toml', CONFIG] };
+    const text = renderError(new RbeeError('MISSING_API_KEY', 'no key'), { ...how, settings: none });
+    expect(text).toContain(
+      '  configuration: none (looked for /home/me/.config/rbee/config.toml, /etc/rbee/config.toml)\n',
+    );
+  });
+
+  it('names the node and the service behind the queen that refused a key', () => {
+    const text = render('INVALID_API_KEY', 'refused', { details: { service: 'rbee-hive', node: 'attic' } });
+    expect(text).toContain('  service: rbee-hive\n  node: attic\n  configuration: /etc/rbee/config.toml\n');
+    expect(text).not.toContain('hub.home.arpa');
+    expect(text).toContain('rbee-keeper logs --node attic');
+  });
+
+  it('shows no key, wherever one stands', () => {
+    const key = 'hf_abcdefghijklmnop';
+    const mine = rememberSecret('correct horse battery staple');
+    const text = render(
+      'DOWNLOAD_FAILED',
+      `the hub refused Authorization: Bearer ${key}`,
+      {
+        details: { url: `http://me:${key}@hub`, output: [`token=${key}`], at: 'correct horse battery staple' },
+        suggestion: `give another one than ${key}`,
+        cause: new Error(key),
+      },
+      true,
+    );
+    mine();
+    expect(text).not.toContain(key);
+    expect(text).not.toContain('horse');
+    expect(text.match(/\[REDACTED\]/g)?.length).toBeGreaterThan(4);
+  });
+
+  it('names wrong settings whose names look like keys', () => {
+    const problem = { key: 'auth.api_token', origin: 'file', message: 'unknown key' };
+    const message = 'the configuration is not valid: /c.toml: auth.api_token: unknown key';
+    expect(render('CONFIG_INVALID', message, { details: { problems: [problem] } })).toContain(message);
+  });
+
+  it('shows nothing that a terminal obeys or that hides in a text', () => {
+    const evil = '\u001b[2J\u202e\u200b';
+    const text = render(
+      'INFERENCE_FAILED',
+      evil,
+      { details: { a: evil }, suggestion: evil, cause: new Error(evil) },
+      true,
+    );
+    for (const character of evil.replace('[2J', '')) expect(text).not.toContain(character);
   });
 
   it('tells of a bug only where its log is', () => {
@@ -158,6 +219,11 @@ describe('errorToJson', () => {
         aliases: ['GPU_VRAM_EXHAUSTED', 'INSUFFICIENT_RESOURCES'],
       },
     });
+  });
+
+  it('shows no key', () => {
+    const error = new RbeeError('INFERENCE_FAILED', 'token=abcdefgh', { details: { password: 'abcdefgh' } });
+    expect(JSON.stringify(errorToJson(error))).not.toContain('abcdefgh');
   });
 
   it('leaves out the correlation id of an error that never travelled', () => {

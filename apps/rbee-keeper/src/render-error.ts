@@ -1,15 +1,17 @@
-import { type RbeeError, toErrorEnvelope } from '@rbee/protocol';
-import { adviceFor, componentOf } from './error-advice.js';
+import { redact, redactFields } from '@rbee/daemon-kit/client';
+import { RbeeError, toErrorEnvelope } from '@rbee/protocol';
+import { adviceFor, componentOf, isOwnRefusal } from './error-advice.js';
 import type { Palette } from './palette.js';
 import { toPrintable, toPrintableLine } from './printable-text.js';
+import type { KeeperSettings } from './settings.js';
 
 export interface ErrorRendering {
   readonly palette: Palette;
   readonly verbose: boolean;
   /** Folder of the logs, for errors that only a log explains. */
   readonly logs: string;
-  /** Configuration file in use, for errors about keys. */
-  readonly configFile?: string | undefined;
+  /** For errors about keys: the queen that was asked, and the configuration file in use. */
+  readonly settings?: Pick<KeeperSettings, 'queenUrl' | 'configFile' | 'configSearched'> | undefined;
 }
 
 /** What the message tells already, or what is not for people. */
@@ -30,9 +32,10 @@ const HIDDEN_FACTS = new Set([
 const TOLD_ONCE = new Set(['deadline', 'variants']);
 const MEGABYTES = new Set(['required', 'available', 'missing', 'free', 'total']);
 
-/** The block for standard error: what happened, the facts, and what to do next. */
-export function renderError(error: RbeeError, how: ErrorRendering): string {
+/** The block for standard error: what happened, the facts, and what to do next; without keys, whoever sent them. */
+export function renderError(failure: RbeeError, how: ErrorRendering): string {
   const { palette } = how;
+  const error = withoutSecrets(failure);
   const lines = [
     `${palette.dim(`[${componentOf(error)}]`)} ${palette.red('Error:')} ${toPrintable(messageOf(error))}`,
     ...factLines(error, how).map(([name, value]) => `  ${palette.dim(`${name}:`)} ${value}`),
@@ -40,16 +43,32 @@ export function renderError(error: RbeeError, how: ErrorRendering): string {
   ];
   const advice = suggestionsFor(error, how);
   if (advice.length > 0) lines.push('', ...advice.map(toPrintable));
-  if (how.verbose) lines.push('', palette.dim(traceOf(error)));
+  if (how.verbose) lines.push('', palette.dim(toPrintable(redact(traceOf(failure)))));
   return `${lines.join('\n')}\n`;
 }
 
-/** The error as every service of rbee would answer it. */
-export function errorToJson(error: RbeeError): object {
+/** The error as every service of rbee would answer it, without keys. */
+export function errorToJson(failure: RbeeError): object {
+  const error = withoutSecrets(failure);
   const { error: body } = toErrorEnvelope(error, error.correlationId ?? '');
   if (body.correlation_id) return { error: body };
   const { correlation_id: _none, ...rest } = body;
   return { error: rest };
+}
+
+function withoutSecrets(error: RbeeError): RbeeError {
+  const { code, message, details, suggestion, retryable, correlationId } = error;
+  return new RbeeError(code, isAboutSettings(error) ? message : redact(message), {
+    details: redactFields(details),
+    ...(suggestion === undefined ? {} : { suggestion: redact(suggestion) }),
+    retryable,
+    ...(correlationId === undefined ? {} : { correlationId }),
+  });
+}
+
+/** What is said of wrong settings here never holds their values, and `auth.api_token: unknown key` only looks as if it did. */
+function isAboutSettings({ code, details, correlationId }: RbeeError): boolean {
+  return code === 'CONFIG_INVALID' && Array.isArray(details.problems) && correlationId === undefined;
 }
 
 function factLines(error: RbeeError, how: ErrorRendering): [string, string][] {
@@ -57,6 +76,7 @@ function factLines(error: RbeeError, how: ErrorRendering): [string, string][] {
   const facts: [string, string][] = [['code', error.code]];
   for (const [key, value] of Object.entries(error.details)) {
     if (key === 'tokens_out' && error.details.tokens !== undefined) continue;
+    if (key === 'service' && error.status === 401 && isOwnRefusal(error.details)) continue;
     if (HIDDEN_FACTS.has(key) || (TOLD_ONCE.has(key) && isTold(value, error.message))) continue;
     const text = toFact(value);
     if (text === undefined) continue;
@@ -64,8 +84,19 @@ function factLines(error: RbeeError, how: ErrorRendering): [string, string][] {
     facts.push([key.replaceAll('_', ' ').replace(/ ms$/, ' (ms)'), `${toPrintableLine(text)}${unit}`]);
   }
   if (error.code === 'INTERNAL_ERROR' && error.correlationId) facts.push(['correlation id', error.correlationId]);
-  if (error.status === 401 && how.configFile) facts.push(['configuration', how.configFile]);
+  if (error.status === 401) facts.push(...keyFacts(error, how));
   return facts;
+}
+
+/** Who refused the key, unless the facts name it already, and which file says what key is sent. */
+function keyFacts({ details }: RbeeError, { settings }: ErrorRendering): [string, string][] {
+  if (settings === undefined) return [];
+  const { queenUrl, configFile, configSearched } = settings;
+  const configuration = configFile ?? `none (looked for ${configSearched.join(', ')})`;
+  return [
+    ...(isOwnRefusal(details) ? [['service', `queen-rbee at ${queenUrl}`] satisfies [string, string]] : []),
+    ['configuration', toPrintableLine(configuration)],
+  ];
 }
 
 /** Whether a message names a fact, or every item of a list. */

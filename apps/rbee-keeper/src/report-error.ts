@@ -19,5 +19,5 @@ export function reportError(
     if (output.isTerminal && output.isResultTerminal) return;
   }
   const { palette, verbose } = output;
-  output.block(renderError(error, { palette, verbose, logs: userPaths(env).logs, configFile: settings?.configFile }));
+  output.block(renderError(error, { palette, verbose, logs: settings?.logDir ?? userPaths(env).logs, settings }));
 }

@@ -1,9 +1,11 @@
+import { redact } from '@rbee/daemon-kit/client';
 import { isRbeeError, type RbeeError } from '@rbee/protocol';
-import type { CommandContext } from './command-context.js';
+import type { CommandContext, LocalContext } from './command-context.js';
 import type { Invocation } from './command-line.js';
 import { Interrupt } from './interrupt.js';
 import type { KeeperEnvironment } from './keeper-environment.js';
 import { Output } from './output.js';
+import { toPrintable } from './printable-text.js';
 import { QueenControl } from './queen/queen-control.js';
 import { withQueen } from './queen/with-queen.js';
 import { errorToJson, toSentence } from './render-error.js';
@@ -20,22 +22,25 @@ export async function runCommand(env: KeeperEnvironment, invocation: CommandInvo
   const interrupt = new Interrupt(env.signals);
   let settings: KeeperSettings | undefined;
   let queen: QueenControl | undefined;
+  const surroundings: LocalContext = { entry, env, globals, output, interrupt };
   try {
-    settings = readSettings(env, globals, options['keep-alive'] as number | undefined);
-    const control = new QueenControl({ env, globals, output, settings, signal: interrupt.signal });
-    queen = control;
-    const context: CommandContext = {
-      entry,
-      env,
-      globals,
-      output,
-      interrupt,
-      settings,
-      queen: control,
-      withQueen: (work) => withQueen(control, work),
-    };
+    let running: Promise<number | undefined>;
+    if (command.local) {
+      running = command.run(options as never, surroundings);
+    } else {
+      settings = readSettings(env, globals, options['keep-alive'] as number | undefined);
+      const control = new QueenControl({ env, globals, output, settings, signal: interrupt.signal });
+      queen = control;
+      const context: CommandContext = {
+        ...surroundings,
+        settings,
+        queen: control,
+        withQueen: (work) => withQueen(control, work),
+      };
+      running = command.run(options as never, context);
+    }
     const forced = interrupt.forced.then(() => 130);
-    const code = await Promise.race([command.run(options as never, context), forced]);
+    const code = await Promise.race([running, forced]);
     return interrupt.signal.aborted ? 130 : (code ?? 0);
   } catch (caught) {
     if (caught instanceof UsageError) throw caught;
@@ -59,6 +64,6 @@ function tellCancellation(output: Output, { signal }: Interrupt, caught: unknown
   const error = isRbeeError(caught) && caught.code === 'CANCELLED' ? caught : (signal.reason as RbeeError);
   if (output.json) output.object(errorToJson(error));
   if (error.details.goes_on !== true) output.tellCancellation();
-  if (error.suggestion !== undefined && !output.json) output.block(toSentence(error.suggestion));
+  if (error.suggestion !== undefined && !output.json) output.block(toPrintable(redact(toSentence(error.suggestion))));
   return 130;
 }

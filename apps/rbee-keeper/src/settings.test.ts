@@ -69,6 +69,17 @@ describe('readSettings', () => {
     expect(settingsWith({ variables: { RBEE_KEEP_ALIVE: '5s' }, keepAlive: 250 }).keepAlive).toBe(250);
   });
 
+  it('tells where the configuration file was looked for', () => {
+    const { configFile, configSearched } = settingsWith({ variables: { RBEE_SYSTEM_ROOT: '/nowhere' } });
+    expect(configFile).toBeUndefined();
+    expect(configSearched).toEqual([
+      expect.stringMatching(/\/\.config\/rbee\/config\.toml$/),
+      '/nowhere/etc/rbee/config.toml',
+    ]);
+    const found = settingsWith({ userFile: '' });
+    expect(found.configSearched).toEqual([found.configFile]);
+  });
+
   it("leaves the daemons' keys to the daemons", () => {
     expect(settingsWith({ userFile: '[paths]\nmodels_dir = "/m"\n[timeouts]\ndrain = "1s"' }).queenPort).toBe(8080);
   });
@@ -77,6 +88,12 @@ describe('readSettings', () => {
     ['a missing file', { flags: { config: 'missing.toml' } }, 'missing.toml'],
     ['a file that is no TOML', { userFile: 'queen = = 1' }, 'config.toml'],
     ['an unknown section', { userFile: '[quen]\nurl = "x"' }, 'quen.url'],
+    [
+      'a key that only the hive reads',
+      { userFile: '[limits]\nmax_workers = "many"' },
+      'config.toml: limits.max_workers',
+    ],
+    ['a mistyped key', { userFile: '[paths]\nmodel_dir = "/m"' }, 'did you mean paths.models_dir?'],
     ['an address that is none', { flags: { 'queen-url': 'nonsense' } }, '--queen-url'],
     ['a port out of range', { variables: { RBEE_QUEEN_PORT: '80' } }, 'RBEE_QUEEN_PORT'],
   ])('refuses %s', (_name, parts, says) => {

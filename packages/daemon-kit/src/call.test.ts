@@ -70,6 +70,20 @@ describe('a request', () => {
     expect(Object.keys(asked[1]?.request.headers ?? {}).sort()).toEqual(['Accept', 'Content-Type', 'X-Rbee-Version']);
   });
 
+  it('shows the key to no open route, behind which a stranger may be', async () => {
+    const { asked, target } = memoryTransport(200, '{"status":"ok","text":""}');
+    const withKey = { ...target, key: new Secret('k 1') };
+    await callJson(withKey, sampleRoutes.health);
+    await callJson(withKey, sampleRoutes.listItems);
+    expect(asked.map(({ request }) => request.headers.Authorization)).toEqual([undefined, 'Bearer k 1']);
+  });
+
+  it('carries a key of any characters', async () => {
+    const key = new Secret('Schlüssel, 鍵 🗝');
+    const { target } = await startSampleService({}, { key, callerKey: key });
+    expect(await callJson(target, sampleRoutes.listItems)).toEqual({ text: 'the list' });
+  });
+
   it('leaves out what is not given, and a deadline that no date can hold', async () => {
     const { asked, target } = memoryTransport(200, '{"text":""}');
     await callJson(target, sampleRoutes.getItem, {

@@ -207,7 +207,7 @@ async function exchange<R extends Route, T>(
   const run = async (): Promise<T> => {
     const response = await target.transport.send(toPath(route, options), {
       method: route.method,
-      headers: { ...toHeaders(target, options, accept), ...headers },
+      headers: { ...toHeaders(target, route, options, accept), ...headers },
       body: options.body === undefined ? options.upload : JSON.stringify(options.body),
       signal: abort.signal,
     });
@@ -239,13 +239,19 @@ function toPath<R extends Route>(route: R, options: CallOptions<R>): string {
   return query.size > 0 ? `${path}?${query}` : path;
 }
 
-function toHeaders<R extends Route>(target: Target, options: CallOptions<R>, accept: string): Record<string, string> {
+function toHeaders<R extends Route>(
+  target: Target,
+  route: R,
+  options: CallOptions<R>,
+  accept: string,
+): Record<string, string> {
   return {
     Accept: accept,
     'X-Rbee-Version': VERSION,
     ...(options.body === undefined ? {} : { 'Content-Type': 'application/json' }),
     ...(options.upload === undefined ? {} : { 'Content-Type': 'application/octet-stream' }),
-    ...(target.key ? { Authorization: `Bearer ${target.key.reveal()}` } : {}),
+    // Whether the right service is there is found out by its open routes: until then it may be a stranger.
+    ...(target.key && !route.open ? { Authorization: target.key.header() } : {}),
     ...(options.correlationId ? { 'X-Correlation-Id': options.correlationId } : {}),
     ...(options.lastEventId === undefined ? {} : { 'Last-Event-ID': options.lastEventId }),
     ...(options.deadline !== undefined && options.deadline <= MAX_DATE_MS

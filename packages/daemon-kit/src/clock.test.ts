@@ -1,5 +1,5 @@
 import { describe, expect, it, jest } from '@jest/globals';
-import { orAborted, sleep, systemClock, withTimeout } from './clock.js';
+import { everyLive, orAborted, sleep, systemClock, withTimeout } from './clock.js';
 import { ManualClock } from './testing/manual-clock.js';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -148,5 +148,47 @@ describe('waiting for a promise or a signal', () => {
     const signal = AbortSignal.abort(new Error('enough'));
     await expect(orAborted(Promise.reject(new Error('own')), signal)).rejects.toThrow('enough');
     await turn();
+  });
+});
+
+describe('a periodic task whose period may change', () => {
+  function start() {
+    const clock = new ManualClock();
+    const live = { period: 1000 };
+    let runs = 0;
+    const task = everyLive(
+      clock,
+      () => live.period,
+      () => void runs++,
+    );
+    return { clock, live, task, runs: () => runs };
+  }
+
+  it('runs on as before when nothing has changed', async () => {
+    const { clock, task, runs } = start();
+    await clock.advance(900);
+    task.rearm();
+    await clock.advance(100);
+    expect(runs()).toBe(1);
+    task.stop();
+    expect(clock.pending).toBe(0);
+  });
+
+  it('has its new period from the moment that somebody says so', async () => {
+    const { clock, live, task, runs } = start();
+    live.period = 100;
+    task.rearm();
+    await clock.advance(500);
+    expect(runs()).toBe(5);
+    live.period = 5000;
+    task.rearm();
+    await clock.advance(4999);
+    expect(runs()).toBe(5);
+    await clock.advance(1);
+    expect(runs()).toBe(6);
+    task.stop();
+    live.period = 1;
+    task.rearm();
+    expect(clock.pending).toBe(0);
   });
 });

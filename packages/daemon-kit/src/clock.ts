@@ -47,6 +47,33 @@ export const systemClock: Clock = {
   },
 };
 
+/** A periodic task whose period may change. */
+export interface Repeating {
+  /** Looks at the period again; only another one than before starts it anew from now. */
+  rearm(): void;
+  stop(): void;
+}
+
+/** Runs a task again and again, as often as `periodMs` says now. Who changes that calls `rearm`. */
+export function everyLive(clock: Clock, periodMs: () => number, task: () => void): Repeating {
+  let period = periodMs();
+  let cancel = clock.every(period, task);
+  let stopped = false;
+  return {
+    rearm: () => {
+      const next = periodMs();
+      if (stopped || next === period) return;
+      cancel();
+      period = next;
+      cancel = clock.every(period, task);
+    },
+    stop: () => {
+      stopped = true;
+      cancel();
+    },
+  };
+}
+
 /** Waits. Rejects with the signal's reason as soon as that is aborted. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

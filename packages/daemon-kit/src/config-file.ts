@@ -10,7 +10,10 @@ export function parseConfigFile(name: string, text: string): Record<string, unkn
   }
 }
 
-/** The parser's message ends in an excerpt of the file, which may hold a key: only its first line is shown. */
+/**
+ * The parser's message ends in an excerpt of the file, which may hold a key: only its first line is shown, and its error is
+ * not kept as the cause, which a log or a trace would print.
+ */
 function toTomlError(name: string, cause: Error & { line?: number; column?: number }): RbeeError {
   const { line, column } = cause;
   const where = line === undefined ? '' : `, line ${line}`;
@@ -18,6 +21,5 @@ function toTomlError(name: string, cause: Error & { line?: number; column?: numb
   return new RbeeError('CONFIG_INVALID', `${name} is not valid TOML${where}: ${why}`, {
     details: { file: name, ...(line === undefined ? {} : { line, column }) },
     suggestion: `correct or remove ${name}`,
-    cause,
   });
 }

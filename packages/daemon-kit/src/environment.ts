@@ -21,7 +21,7 @@ export function processEnvironment(): Environment {
   return {
     args: process.argv.slice(2),
     variables: process.env,
-    cwd: process.cwd(),
+    cwd: currentFolder(),
     home: homedir(),
     hostname: hostname(),
     tmpdir: tmpdir(),
@@ -37,4 +37,13 @@ export function processEnvironment(): Environment {
       return process.stderr;
     },
   };
+}
+
+/** The folder that this process stands in; the home folder where it was removed meanwhile. */
+function currentFolder(): string {
+  try {
+    return process.cwd();
+  } catch {
+    return homedir();
+  }
 }

@@ -2,6 +2,7 @@ import { DONE_FRAME, encodeSse, KEEP_ALIVE, type RbeeError, toErrorEvent } from 
 import type { Response } from 'express';
 import type { Clock } from './clock.js';
 import { whenDrained } from './drained.js';
+import { toPublicJson } from './render-error.js';
 
 const TERMINAL_STAGES: ReadonlySet<string | undefined> = new Set(['ready', 'complete', 'error']);
 
@@ -78,8 +79,8 @@ export class EventStream<E = unknown> {
     // The error may have come up for another request that shared the work.
     const event = { ...toErrorEvent(error), correlation_id: correlationId };
     const frame = this.#unnamed
-      ? encodeSse({ data: JSON.stringify({ ...event, stage: 'error' }) })
-      : encodeSse({ event: 'error', data: JSON.stringify(event) });
+      ? encodeSse({ data: toPublicJson({ ...event, stage: 'error' }) })
+      : encodeSse({ event: 'error', data: toPublicJson(event) });
     this.sendFrame(frame, true);
   }
 

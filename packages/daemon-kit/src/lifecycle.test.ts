@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
+import { Hangups } from './hangups.js';
 import { Releasers, type Running, runUntilEnded } from './lifecycle.js';
 import { createLogger } from './logger.js';
 import { silentLogger } from './silent-logger.js';
@@ -53,9 +54,10 @@ describe('what was acquired', () => {
 });
 
 describe('a daemon', () => {
-  function start(stop?: (reason: string) => Promise<void>) {
+  function start(stop?: (reason: string) => Promise<void>, hangup?: { terminal: { open: boolean }; run: () => void }) {
     const signals = new EventEmitter();
     const clock = new ManualClock();
+    const onHangup = hangup && { run: hangup.run, hangups: new Hangups(signals, clock, () => hangup.terminal.open) };
     const stops: string[] = [];
     let end: (code: number) => void = () => undefined;
     const ended = new Promise<number>((resolve) => {
@@ -68,7 +70,8 @@ describe('a daemon', () => {
         await stop?.(reason);
       },
     };
-    const code = runUntilEnded(running, { signals, clock, deadlineMs: 30_000, log: silentLogger });
+    const options = { signals, clock, deadlineMs: 30_000, log: silentLogger, ...(onHangup && { onHangup }) };
+    const code = runUntilEnded(running, options);
     const listeners = () => signals.eventNames().reduce((sum, name) => sum + signals.listenerCount(name), 0);
     return { signals, clock, stops, end: (exit: number) => end(exit), code, listeners };
   }
@@ -87,6 +90,41 @@ describe('a daemon', () => {
     signals.emit(signal);
     expect(stops).toEqual([signal]);
     await clock.advance(29_999);
+    end(0);
+    expect(await code).toBe(0);
+    expect([listeners(), clock.pending]).toEqual([0, 0]);
+  });
+
+  it('that reads its configuration at a hangup goes on, whatever comes of the reading', async () => {
+    let runs = 0;
+    const run = () => {
+      runs += 1;
+      if (runs === 1) throw new Error('bad');
+    };
+    const { signals, end, code, stops, listeners, clock } = start(undefined, { terminal: { open: false }, run });
+    expect(listeners()).toBe(3);
+    signals.emit('SIGHUP');
+    signals.emit('SIGHUP');
+    expect([runs, stops]).toEqual([2, []]);
+    signals.emit('SIGTERM');
+    signals.emit('SIGHUP');
+    expect([runs, stops]).toEqual([2, ['SIGTERM']]);
+    end(0);
+    expect(await code).toBe(0);
+    expect([listeners(), clock.pending]).toEqual([0, 0]);
+  });
+
+  it('that does so drains all the same when the terminal that it was started on is gone', async () => {
+    const terminal = { open: true };
+    let runs = 0;
+    const { signals, end, code, stops, listeners, clock } = start(undefined, { terminal, run: () => void runs++ });
+    signals.emit('SIGHUP');
+    await clock.advance(100);
+    expect([runs, stops]).toEqual([1, []]);
+    signals.emit('SIGHUP');
+    terminal.open = false;
+    await clock.advance(100);
+    expect([runs, stops]).toEqual([1, ['SIGHUP']]);
     end(0);
     expect(await code).toBe(0);
     expect([listeners(), clock.pending]).toEqual([0, 0]);

@@ -1,4 +1,5 @@
 import type { Clock } from './clock.js';
+import type { Hangups } from './hangups.js';
 import type { Logger } from './logger.js';
 
 type Release = () => void | Promise<void>;
@@ -43,42 +44,63 @@ export interface SignalSource {
   off(signal: 'SIGTERM' | 'SIGINT' | 'SIGHUP', listener: () => void): unknown;
 }
 
+export interface RunOptions {
+  readonly signals: SignalSource;
+  readonly clock: Clock;
+  /** Longest time that the draining may take; read when it begins. */
+  readonly deadlineMs: number;
+  readonly log: Logger;
+  /** What a hangup does in place of draining, for example reading the configuration again. */
+  readonly onHangup?: { readonly hangups: Hangups; readonly run: () => void };
+}
+
 /**
  * Waits until a daemon has ended and gives its exit code. The first SIGTERM, SIGINT or SIGHUP drains; a second one, or
- * the deadline, gives up waiting with exit code 1.
+ * the deadline, gives up waiting with exit code 1. With `onHangup`, SIGHUP drains only when the terminal that the daemon
+ * was started on is gone, and is nothing to a daemon that is ending.
  */
-export async function runUntilEnded(
-  running: Running,
-  options: { signals: SignalSource; clock: Clock; deadlineMs: number; log: Logger },
-): Promise<number> {
-  const { signals, clock, deadlineMs, log } = options;
+export async function runUntilEnded(running: Running, options: RunOptions): Promise<number> {
+  const { signals, clock, log, onHangup } = options;
   let cancelDeadline: (() => void) | undefined;
   let forceEnd: (code: number) => void = () => undefined;
   const forced = new Promise<number>((resolve) => {
     forceEnd = resolve;
   });
-  const listeners = (['SIGTERM', 'SIGINT', 'SIGHUP'] as const).map((signal) => {
-    const listener = () => {
-      if (cancelDeadline) {
-        log.warn({ signal }, 'second signal: ending at once');
-        return forceEnd(1);
-      }
-      cancelDeadline = clock.after(deadlineMs, () => {
-        log.error({ deadline_ms: deadlineMs }, 'shutdown took too long: ending at once');
-        forceEnd(1);
-      });
-      running.stop(signal).catch((error: unknown) => {
-        log.error({ error }, 'shutdown failed');
-        forceEnd(1);
-      });
-    };
+  const end = (signal: string) => {
+    if (cancelDeadline) {
+      log.warn({ signal }, 'second signal: ending at once');
+      return forceEnd(1);
+    }
+    const { deadlineMs } = options;
+    cancelDeadline = clock.after(deadlineMs, () => {
+      log.error({ deadline_ms: deadlineMs }, 'shutdown took too long: ending at once');
+      forceEnd(1);
+    });
+    running.stop(signal).catch((error: unknown) => {
+      log.error({ error }, 'shutdown failed');
+      forceEnd(1);
+    });
+  };
+  const ending = onHangup ? (['SIGTERM', 'SIGINT'] as const) : (['SIGTERM', 'SIGINT', 'SIGHUP'] as const);
+  const listeners = ending.map((signal) => {
+    const listener = () => end(signal);
     signals.on(signal, listener);
     return () => signals.off(signal, listener);
+  });
+  onHangup?.hangups.attend((terminalGone) => {
+    if (cancelDeadline) return;
+    if (terminalGone) return end('SIGHUP');
+    try {
+      onHangup.run();
+    } catch (error) {
+      log.error({ error }, 'what a hangup asks for has failed');
+    }
   });
   try {
     return await Promise.race([running.ended, forced]);
   } finally {
     cancelDeadline?.();
+    onHangup?.hangups.close();
     for (const remove of listeners) remove();
   }
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -45,6 +45,26 @@ describe('a log file', () => {
     file.write('found\n');
     expect(readFileSync(file.path, 'utf8')).toBe('found\n');
     file.close();
+  });
+
+  it('that was renamed is begun anew when it is opened again, and goes on where that fails', () => {
+    const path = join(folder, 'logs', 'x.log');
+    const file = new LogFile(path);
+    file.write('a\n');
+    renameSync(path, `${path}.1`);
+    file.write('b\n');
+    file.reopen();
+    file.write('c\n');
+    expect([readFileSync(`${path}.1`, 'utf8'), readFileSync(path, 'utf8')]).toEqual(['a\nb\n', 'c\n']);
+    renameSync(join(folder, 'logs'), join(folder, 'former'));
+    writeFileSync(join(folder, 'logs'), 'in the way');
+    file.reopen();
+    file.write('d\n');
+    expect(readFileSync(join(folder, 'former', 'x.log'), 'utf8')).toBe('c\nd\n');
+    file.close();
+    file.reopen();
+    file.write('late\n');
+    expect(readFileSync(join(folder, 'former', 'x.log'), 'utf8')).toBe('c\nd\n');
   });
 
   it('drops lines while the disk is full', () => {

@@ -22,15 +22,19 @@ export class LogFile {
   write(line: string): void {
     if (this.#descriptor === undefined) return;
     try {
-      if (fstatSync(this.#descriptor).nlink === 0) this.#reopen();
+      if (fstatSync(this.#descriptor).nlink === 0) this.reopen();
       writeSync(this.#descriptor, line);
     } catch (error) {
       if (!DISK_FAILURES.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
     }
   }
 
-  /** As long as the path can't be used, lines still go to the removed file, where nobody finds them. */
-  #reopen(): void {
+  /**
+   * Opens the path anew, for a file that was removed, or renamed to begin another. As long as the path can't be used,
+   * lines still go to the former file.
+   */
+  reopen(): void {
+    if (this.#descriptor === undefined) return;
     let descriptor: number;
     try {
       makeStateFolder(dirname(this.path));
@@ -39,7 +43,7 @@ export class LogFile {
       // Logging never ends the service; the next line tries again.
       return;
     }
-    if (this.#descriptor !== undefined) closeSync(this.#descriptor);
+    closeSync(this.#descriptor);
     this.#descriptor = descriptor;
   }
 

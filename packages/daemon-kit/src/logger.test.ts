@@ -62,6 +62,19 @@ describe('a log line', () => {
     ]);
   });
 
+  it('is written from the level on that counts at this moment, also by loggers that were made before', () => {
+    const lines: string[] = [];
+    let level: LogLevel = 'error';
+    const destinations = [{ write: (line: string) => void lines.push(JSON.parse(line).msg) }];
+    const log = createLogger({ service: 's', level: () => level, destinations });
+    const made = log.with({ a: 1 });
+    for (const next of ['error', 'debug', 'silent', 'warn'] as const) {
+      level = next;
+      for (const at of ['debug', 'warn', 'error'] as const) made[at]({}, `${next}: ${at}`);
+    }
+    expect(lines).toEqual(['error: error', 'debug: debug', 'debug: warn', 'debug: error', 'warn: warn', 'warn: error']);
+  });
+
   it('never holds a secret', () => {
     const { log, lines, last } = capture();
     log.info(

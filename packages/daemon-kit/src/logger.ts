@@ -1,7 +1,7 @@
 import { isNativeError } from 'node:util/types';
 import { isRbeeError } from '@rbee/protocol';
 import { type BaseLogger, type DestinationStream, multistream, pino, stdTimeFunctions } from 'pino';
-import type { LogLevel } from './log-level.js';
+import { LOG_LEVELS, type LogLevel } from './log-level.js';
 import { redact } from './redact.js';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -18,7 +18,8 @@ export interface Logger {
 
 export interface LoggerOptions {
   readonly service: string;
-  readonly level: LogLevel;
+  /** Lines below it are left out; a function is asked at each line, for a level that changes. */
+  readonly level: LogLevel | (() => LogLevel);
   /** Where lines go, for example standard error and the service's log file. */
   readonly destinations: readonly DestinationStream[];
 }
@@ -31,7 +32,7 @@ export function createLogger(options: LoggerOptions): Logger {
   }));
   const instance = pino(
     {
-      level: options.level,
+      level: 'debug',
       base: { service: options.service },
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
@@ -39,16 +40,21 @@ export function createLogger(options: LoggerOptions): Logger {
     },
     multistream(redacting),
   );
-  return wrap(instance);
+  const { level } = options;
+  return wrap(instance, typeof level === 'function' ? level : () => level);
 }
 
-function wrap(instance: BaseLogger & { child(fields: Fields): unknown }): Logger {
+/** Levels are compared here: a child of pino keeps the level that it was made with. */
+function wrap(instance: BaseLogger & { child(fields: Fields): unknown }, level: () => LogLevel): Logger {
+  const at = (name: 'debug' | 'info' | 'warn' | 'error') => (fields: Fields, message: string) => {
+    if (LOG_LEVELS.indexOf(name) >= LOG_LEVELS.indexOf(level())) instance[name](fields, message);
+  };
   return {
-    debug: (fields, message) => instance.debug(fields, message),
-    info: (fields, message) => instance.info(fields, message),
-    warn: (fields, message) => instance.warn(fields, message),
-    error: (fields, message) => instance.error(fields, message),
-    with: (fields) => wrap(instance.child(fields) as Parameters<typeof wrap>[0]),
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    with: (fields) => wrap(instance.child(fields) as Parameters<typeof wrap>[0], level),
   };
 }
 

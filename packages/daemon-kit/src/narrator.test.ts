@@ -61,4 +61,15 @@ describe('a narration', () => {
     expect(events[0]?.human).toBe('cloning https://me:[REDACTED]@host/repo');
     expect(lines.join('')).not.toContain('s3cret');
   });
+
+  it('holds no secret in any of its fields', () => {
+    const { narrate, events, lines } = start({ job_id: 'token=s3cret-1' });
+    narrate({ ...spoken, target: 'https://me:s3cret-2@host/repo', model_ref: 'Bearer s3cret-3' });
+    expect(events[0]).toMatchObject({
+      job_id: 'token=[REDACTED]',
+      target: 'https://me:[REDACTED]@host/repo',
+      model_ref: 'Bearer [REDACTED]',
+    });
+    expect(JSON.stringify(events) + lines.join('')).not.toContain('s3cret');
+  });
 });

@@ -1,7 +1,7 @@
 import { type Narration, VERSION } from '@rbee/protocol';
 import type { Clock } from './clock.js';
 import type { Logger } from './logger.js';
-import { redact } from './redact.js';
+import { redact, redactFields } from './redact.js';
 
 /** What a part says; the rest of the event is added. */
 export type Spoken = Omit<Narration, 'type' | 'emitted_by' | 'emitted_at_ms'>;
@@ -27,8 +27,7 @@ export function createNarrator(options: NarratorOptions): Narrate {
   return (spoken) => {
     const event: Narration = {
       type: 'narration',
-      ...fields,
-      ...spoken,
+      ...redactFields({ ...fields, ...spoken }),
       human: shorten(redact(spoken.human)),
       emitted_by: `${service}@${VERSION}`,
       emitted_at_ms: clock.now(),

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import type { Environment } from './environment.js';
 
 /** Default places of a user's installation. */
@@ -13,16 +13,24 @@ export interface RbeePaths {
   readonly config: string;
 }
 
-/** The default places below a home folder. */
-export function userPaths(env: Pick<Environment, 'home'>): RbeePaths {
-  const state = join(env.home, '.rbee');
+/**
+ * The default places below a home folder. `XDG_CONFIG_HOME` and `XDG_DATA_HOME` stand for `~/.config` and
+ * `~/.local/share`; as their specification says, one that is not absolute counts for nothing.
+ */
+export function userPaths({
+  home,
+  variables = {},
+}: Pick<Environment, 'home'> & Partial<Pick<Environment, 'variables'>>): RbeePaths {
+  const state = join(home, '.rbee');
+  const at = (variable: string | undefined, fallback: string) =>
+    variable !== undefined && isAbsolute(variable) ? variable : fallback;
   return {
     state,
     logs: join(state, 'logs'),
     run: join(state, 'run'),
-    models: join(env.home, '.local', 'share', 'rbee', 'models'),
+    models: join(at(variables.XDG_DATA_HOME, join(home, '.local', 'share')), 'rbee', 'models'),
     catalog: join(state, 'models.db'),
     registry: join(state, 'beehives.db'),
-    config: join(env.home, '.config', 'rbee', 'config.toml'),
+    config: join(at(variables.XDG_CONFIG_HOME, join(home, '.config')), 'rbee', 'config.toml'),
   };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { redact } from './redact.js';
+import { redact, redactFields, rememberSecret } from './redact.js';
 
 const HIDDEN = '[REDACTED]';
 
@@ -109,3 +109,81 @@ it.each(['eyJ-', 'token ', 'token="', 'a', '://', '://a:', '-----BEGIN ', 'Beare
     expect(performance.now() - started).toBeLessThan(1000);
   },
 );
+
+describe('a secret that is known', () => {
+  const hidden = (value: string, text: string): string => {
+    const forget = rememberSecret(value);
+    try {
+      return redact(text);
+    } finally {
+      forget();
+    }
+  };
+
+  it.each([
+    ['correct horse', 'it said: correct horse.', `it said: ${HIDDEN}.`],
+    ['correct horse', 'correct horsecorrect horse', HIDDEN + HIDDEN],
+    ['correct horse', '/v1/correct%20horse?x', `/v1/${HIDDEN}?x`],
+    ['a "b" \\ c d', JSON.stringify({ m: 'a "b" \\ c d' }), `{"m":"${HIDDEN}"}`],
+    ['a "b" \\ c d', JSON.stringify({ m: JSON.stringify('a "b" \\ c d') }), `{"m":"\\"${HIDDEN}\\""}`],
+    ['Schlüssel 鍵', 'Ein Schlüssel 鍵, ä', `Ein ${HIDDEN}, ä`],
+    ['nicest key', JSON.stringify({ m: 'a\nicest key' }), `{"m":"a${HIDDEN}"}`],
+    ['nice key\\', '{"m":"nice key\\"x"}', `{"m":"${HIDDEN}x"}`],
+    ['short', 'too short to be told from a word', 'too short to be told from a word'],
+  ])('is hidden without a name before it: %s', (value, text, expected) => expect(hidden(value, text)).toBe(expected));
+
+  it('is hidden whole where another one is its beginning', () => {
+    const forget = [rememberSecret('twelve bytes'), rememberSecret('twelve bytes and more')];
+    expect(redact('a twelve bytes and more b')).toBe(`a ${HIDDEN} b`);
+    for (const each of forget) each();
+  });
+
+  it('is hidden until everybody has forgotten it', () => {
+    const [first, second] = [rememberSecret('shared value'), rememberSecret(Buffer.from('shared value'))];
+    first?.();
+    first?.();
+    expect(redact('a shared value')).toBe(`a ${HIDDEN}`);
+    second?.();
+    expect(redact('a shared value')).toBe('a shared value');
+  });
+
+  it('never breaks a line of JSON', () => {
+    const word = fc.constantFrom('\\', '"', 'n', '\n', 'u0041', 'ä', '🗝', 'abcdefgh', ' ');
+    const text = fc.array(word, { minLength: 4, maxLength: 12 }).map((words) => words.join(''));
+    // A key with the quotes of JSON around it would be part of the JSON itself.
+    const secret = text.map((value) => `Q${value.replaceAll('"', "'")}X012345`);
+    fc.assert(
+      fc.property(secret, text, fc.boolean(), (value, around, twice) => {
+        const message = `${around}${value}${around}`;
+        const line = JSON.stringify({ a: message, [`k${around}`]: twice ? JSON.stringify({ message }) : 1, z: around });
+        const clean = hidden(value, line);
+        expect(JSON.parse(clean).a).toContain(HIDDEN);
+        expect(JSON.stringify(JSON.parse(clean))).not.toContain('X012345');
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe('the fields of an event', () => {
+  it('lose what is secret, at any depth', () => {
+    const forget = rememberSecret('correct horse');
+    const clean = redactFields({
+      human: 'said correct horse',
+      list: ['Bearer abc', 7, { at: 'redis://:pass@host' }],
+      details: { api_key: 'plain', token: 'token:a3f2c1', password: '', tokens: 5, reason: 'empty_token', none: null },
+    });
+    forget();
+    expect(clean).toEqual({
+      human: `said ${HIDDEN}`,
+      list: [`Bearer ${HIDDEN}`, 7, { at: `redis://:${HIDDEN}@host` }],
+      details: { api_key: HIDDEN, token: 'token:a3f2c1', password: '', tokens: 5, reason: 'empty_token', none: null },
+    });
+  });
+
+  it('stay as they are where they are no plain values', () => {
+    const when = new Date(0);
+    expect(redactFields({ when }).when).toBe(when);
+    expect(redactFields(undefined)).toBe(undefined);
+  });
+});

@@ -97,6 +97,40 @@ describe('what a handler throws', () => {
     });
   });
 
+  it('goes out without the secrets that a program or a peer has put into it', async () => {
+    const error = new RbeeError('DOWNLOAD_FAILED', 'the hub said: Authorization: Bearer s3cr3t-1 is not valid', {
+      details: { last_output: ['git clone https://me:s3cr3t-2@host/repo'], token: 's3cr3t-3', max_tokens: 5 },
+      suggestion: 'look at api_key=s3cr3t-4',
+    });
+    const { answer } = await failing(error);
+    expect(answer.status).toBe(500);
+    expect(answer.text).not.toContain('s3cr3t');
+    expect(answer.json().error).toMatchObject({
+      message: 'the hub said: Authorization: Bearer [REDACTED] is not valid',
+      details: { last_output: ['git clone https://me:[REDACTED]@host/repo'], token: '[REDACTED]', max_tokens: 5 },
+    });
+  });
+
+  it('goes out on a stream without secrets as well', async () => {
+    const { url } = await startSampleService({
+      generate: async (_call, stream) => {
+        stream.open();
+        throw new RbeeError('INFERENCE_FAILED', 'failed with password=s3cr3t-1', { details: { token: 's3cr3t-2' } });
+      },
+      progress: async (_call, stream) => {
+        stream.open();
+        throw new RbeeError('INFERENCE_FAILED', 'failed with password=s3cr3t-1');
+      },
+    });
+    for (const answer of [
+      await sendRaw(`${url}/v1/generate`, { method: 'POST', body: '{}' }),
+      await sendRaw(`${url}/v1/progress`),
+    ]) {
+      expect(answer.text).toContain('failed with password=[REDACTED]');
+      expect(answer.text).not.toContain('s3cr3t');
+    }
+  });
+
   it('behind the first text breaks the answer off', async () => {
     const { url } = await startSampleService({
       logs: async (_call, stream) => {

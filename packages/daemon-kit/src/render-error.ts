@@ -1,16 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { RbeeError, toErrorEnvelope, toRbeeError } from '@rbee/protocol';
 import type { Request, Response } from 'express';
+import { pathOf } from './authenticate.js';
+import { toTooLarge } from './limits.js';
 import type { Logger } from './logger.js';
+import { redact } from './redact.js';
 
 /** The coded error for what express reports when it cannot read a request; anything else is returned as it is. */
 export function translateBodyError(error: unknown, limit: number): unknown {
   const { type, status } = error as { type?: string; status?: number };
-  if (type === 'entity.too.large') {
-    return new RbeeError('PAYLOAD_TOO_LARGE', `the body is larger than ${limit} bytes`, {
-      details: { limit_bytes: limit },
-    });
-  }
+  if (type === 'entity.too.large') return toTooLarge(limit);
   if (type === 'entity.parse.failed') return new RbeeError('INVALID_REQUEST', 'the body is not valid JSON');
   if (error instanceof URIError || (typeof type === 'string' && status !== undefined && status < 500)) {
     return new RbeeError('INVALID_REQUEST', 'the request cannot be read', { details: { reason: type ?? 'bad_path' } });
@@ -22,11 +21,13 @@ export function translateBodyError(error: unknown, limit: number): unknown {
 export function renderError(caught: unknown, request: Request, response: Response, log: Logger): void {
   const error = toRbeeError(caught);
   const correlationId = (response.locals.correlationId as string | undefined) ?? randomUUID();
-  logFailure(error, log.with({ correlation_id: correlationId }), request.path);
+  logFailure(error, log.with({ correlation_id: correlationId }), pathOf(request));
   if (response.headersSent) {
     response.destroy();
     return;
   }
+  // The rest of what comes too slowly is not waited for.
+  if (error.status === 408 && !request.complete) response.setHeader('Connection', 'close');
   if (error.status === 401) response.setHeader('WWW-Authenticate', 'Bearer');
   if (error.status === 429 || (error.status === 503 && (error.retryable || error.code === 'QUEUE_FULL'))) {
     // The details may come from another service: only a number may reach a header.
@@ -39,7 +40,18 @@ export function renderError(caught: unknown, request: Request, response: Respons
   const { slots_total, slots_busy } = sound.details;
   const slots = error.code === 'ALL_SLOTS_BUSY' ? { slots_total, slots_busy } : {};
   // The error may have come up for another request that shared the work: this answer bears the id of its own.
-  response.status(error.status).json({ error: { ...envelope.error, correlation_id: correlationId, ...slots } });
+  const body = { error: { ...envelope.error, correlation_id: correlationId, ...slots } };
+  response.status(error.status).type('json').send(toPublicJson(body));
+}
+
+/**
+ * What leaves the process of an error, as JSON without keys, tokens and passwords: they may stand in the message of a program
+ * or of another service.
+ */
+export function toPublicJson(value: unknown): string {
+  const clean = (_name: string, field: unknown) => (typeof field === 'string' ? redact(field) : field);
+  // Again as a whole: beside the name of a field, a value shows for what it is.
+  return redact(JSON.stringify(value, clean));
 }
 
 /** Details that are not JSON are a mistake of the thrower; the code must come through nevertheless. */

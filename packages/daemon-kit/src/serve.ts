@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import {
   type BodyOf,
@@ -15,10 +16,12 @@ import {
 } from '@rbee/protocol';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import type { z } from 'zod';
-import { checkBearer } from './bearer.js';
+import { addressesOf, authenticate, pathOf, toPathPattern } from './authenticate.js';
 import type { Clock } from './clock.js';
 import { whenDrained } from './drained.js';
 import { EventStream } from './event-stream.js';
+import { FailureLimit, isBadInput } from './failure-limit.js';
+import { type BodyLimit, DEFAULT_BODY_LIMIT, jsonBody, limitRest, refuseLargeBody } from './limits.js';
 import type { Logger } from './logger.js';
 import { logFailure, renderError, translateBodyError } from './render-error.js';
 import type { Secret } from './secret-file.js';
@@ -31,6 +34,8 @@ export interface Call<R extends Route = Route> {
   readonly correlationId: string;
   /** Whose call it is, as far as fairness between callers goes: the address that it came from. */
   readonly client: string;
+  /** The fingerprint of the key that the caller showed, as `a3f2c1`; nothing where no key is needed. */
+  readonly caller?: string | undefined;
   /** When the caller's patience ends, milliseconds since the epoch. */
   readonly deadline: number | undefined;
   /** Aborted with CANCELLED when the client is gone, with REQUEST_TIMEOUT when the deadline has passed. */
@@ -88,41 +93,60 @@ export type Handlers<T extends RouteTable> = { readonly [K in keyof T]: Handler<
 export interface ServeOptions {
   readonly clock: Clock;
   readonly log: Logger;
-  /** The key that callers need; without one every caller is accepted. */
+  /** The name of the service, for who is refused. */
+  readonly service?: string;
+  /**
+   * The key that callers need; without one every caller is accepted. It is read for each request, so that a getter may give
+   * another one later.
+   */
   readonly key?: Secret | undefined;
-  /** Largest accepted body in bytes. Default 1 MiB. */
-  readonly bodyLimit?: number;
+  /** Keys of the workers that the service knows now: each counts on the routes with `callers: 'workers'`. */
+  readonly workerKeys?: () => Iterable<Secret>;
+  /** Largest accepted body in bytes, read for each request. Default 1 MiB. */
+  readonly bodyLimit?: BodyLimit;
+  /** So many bad requests of one client within a second are answered by what is wrong, more of them with 429. Default 50. */
+  readonly failuresPerSecond?: number;
   readonly keepAliveMs?: number;
   /** Told about every request that passed the key check, so that a daemon knows when it was last used. */
   readonly onCall?: (routeName: string) => void;
 }
 
 const NO_BYTES: AsyncIterable<Uint8Array> = Readable.from([]);
-const BODY_LIMIT = 1024 * 1024;
 const KEEP_ALIVE_MS = 10_000;
+const FAILURES_PER_SECOND = 50;
 /** The last moment that a date can hold. */
 const MAX_DATE_MS = 8.64e15;
 
-/** The express app that answers a route table: parses what comes in, runs the handler, renders its answer or its error. */
-export function serve<T extends RouteTable>(routes: T, handlers: Handlers<T>, options: ServeOptions): express.Express {
+/**
+ * What answers a route table: lets in who has the key, parses what comes, runs the handler, renders its answer or its error.
+ * Every failure is the error envelope, also of what is no request for any route.
+ */
+export function serve<T extends RouteTable>(routes: T, handlers: Handlers<T>, options: ServeOptions): RequestListener {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
   app.enable('case sensitive routing');
   // What no handler catches must not be answered with a stack.
   app.set('env', 'production');
-  app.use(assignCorrelationId);
-  const parseBody = express.json({ limit: options.bodyLimit ?? BODY_LIMIT, strict: false, type: () => true });
+  const letIn = authenticate(routes, options);
+  const limitOf = ({ headers }: IncomingMessage) => {
+    const { bodyLimit = DEFAULT_BODY_LIMIT } = options;
+    return typeof bodyLimit === 'number' ? bodyLimit : bodyLimit(headers);
+  };
+  app.use(assignCorrelationId, limitRest(options.clock), letIn);
+  const parseBody = jsonBody(limitOf, options.clock);
+  const refuseLarge = refuseLargeBody(limitOf);
   for (const [name, route] of Object.entries(routes)) {
     const handler = handlers[name] as unknown as (call: Call, stream?: unknown) => Promise<unknown>;
-    for (const { method, path } of [{ method: route.method, path: route.path }, ...withMethod(route)]) {
+    for (const { method, path } of addressesOf({ [name]: route })) {
       const steps: express.RequestHandler[] = [
         (request, response, next) => {
-          if (!route.open) checkKey(request, response, options);
+          if (!route.open) requireAdmission(response);
           if (request.method === 'HEAD' && hasOpenEnd(route)) throw toMethodError(response, [method]);
           options.onCall?.(name);
           next();
         },
+        ...(route.upload ? [] : [refuseLarge]),
         ...(route.body ? [parseBody] : []),
         (request, response, next) => {
           answer(route, handler, request, response, options).catch(next);
@@ -131,26 +155,57 @@ export function serve<T extends RouteTable>(routes: T, handlers: Handlers<T>, op
       app[method.toLowerCase() as 'get'](path.replace(/\{(\w+)\}/g, ':$1'), ...steps);
     }
   }
-  app.use(refuseUnknown(routes, options));
-  app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
-    renderError(translateBodyError(error, options.bodyLimit ?? BODY_LIMIT), request, response, options.log);
+  app.use(refuseUnknown(routes));
+  const failures = new FailureLimit(options.failuresPerSecond ?? FAILURES_PER_SECOND);
+  app.use((caught: unknown, request: Request, response: Response, _next: NextFunction) => {
+    const error = toRbeeError(translateBodyError(caught, limitOf(request)));
+    const over = isBadInput(error) && failures.note(clientOf(request), options.clock.monotonic()) === 'over';
+    renderError(over ? toTooMany(failures.perSecond, error) : error, request, response, options.log);
   });
-  return app;
+  return (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    const [request, response] = [incoming as Request, outgoing as Response];
+    app(request, response, (caught?: unknown) => refuseUnreadable(caught, request, response, letIn, options.log));
+  };
 }
 
-function withMethod(route: Route) {
-  return (route.aliases ?? []).map((alias) => ({ method: alias.method ?? route.method, path: alias.path }));
+/** Answers in place of express, which has a page of its own for what it cannot read as an address. */
+function refuseUnreadable(
+  caught: unknown,
+  request: Request,
+  response: Response,
+  letIn: ReturnType<typeof authenticate>,
+  log: Logger,
+): void {
+  try {
+    assignCorrelationId(request, response, () => undefined);
+    letIn(request, response, () => undefined);
+    const bad = new RbeeError('INVALID_REQUEST', 'the request cannot be read', { details: { reason: 'bad_path' } });
+    renderError(caught ?? bad, request, response, log);
+  } catch (error) {
+    renderError(error, request, response, log);
+  }
+}
+
+/** The door has let the request in; what is found without having passed it is a fault of the routing. */
+function requireAdmission(response: Response): void {
+  if (response.locals.admitted !== true) throw new RbeeError('MISSING_API_KEY', 'this route needs a key');
+}
+
+function clientOf({ socket }: IncomingMessage): string {
+  return socket.remoteAddress?.replace(/^::ffff:/, '') ?? 'unknown';
+}
+
+function toTooMany(limit: number, cause: RbeeError): RbeeError {
+  return new RbeeError('TOO_MANY_REQUESTS', `more than ${limit} bad requests within a second`, {
+    details: { limit, window_ms: 1000, retry_after_seconds: 1 },
+    suggestion: 'look at what the first of them were answered with, and send fewer',
+    cause,
+  });
 }
 
 /** Whether an answer may go on for ever, so that it makes no sense to run it for its headers alone. */
 function hasOpenEnd(route: Route): boolean {
   return route.answer.kind === 'sse' || route.answer.kind === 'text';
-}
-
-function checkKey(request: Request, response: Response, options: ServeOptions): void {
-  if (!options.key) return;
-  const log = options.log.with({ correlation_id: response.locals.correlationId });
-  checkBearer(request.headers.authorization, options.key, log);
 }
 
 function assignCorrelationId(request: Request, response: Response, next: NextFunction): void {
@@ -183,7 +238,8 @@ async function answer(
     query: (route.query ? parseInput(route.query, request.query, 'the query') : undefined) as Call['query'],
     body: (route.body ? parseInput(route.body, request.body ?? {}, 'the request') : undefined) as Call['body'],
     correlationId,
-    client: request.socket.remoteAddress?.replace(/^::ffff:/, '') ?? 'unknown',
+    client: clientOf(request),
+    caller: response.locals.caller as string | undefined,
     deadline,
     signal: abort.signal,
     acceptsEventStream: request.headers.accept?.includes('text/event-stream') ?? false,
@@ -320,18 +376,12 @@ function toDeadlineError(deadline: number, correlationId: string): RbeeError {
   });
 }
 
-function refuseUnknown(routes: RouteTable, options: ServeOptions) {
-  const patterns = Object.values(routes).flatMap((route) =>
-    [{ method: route.method, path: route.path }, ...withMethod(route)].map(({ method, path }) => ({
-      method,
-      open: route.open === true,
-      pattern: new RegExp(`^${path.replace(/[.+]/g, '\\$&').replace(/\{\w+\}/g, '[^/]+')}/?$`),
-    })),
-  );
+function refuseUnknown(routes: RouteTable) {
+  const patterns = addressesOf(routes).map(({ method, path }) => ({ method, pattern: toPathPattern(path) }));
   return (request: Request, response: Response) => {
-    const matching = patterns.filter(({ pattern }) => pattern.test(request.path));
+    const path = pathOf(request);
+    const matching = patterns.filter(({ pattern }) => pattern.test(path));
     if (matching.length === 0) throw new RbeeError('NOT_FOUND', 'there is no such route');
-    if (!matching.some(({ open }) => open)) checkKey(request, response, options);
     throw toMethodError(response, [...new Set(matching.map(({ method }) => method))]);
   };
 }

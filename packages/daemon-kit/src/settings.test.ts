@@ -1,61 +1,68 @@
 import { describe, expect, it } from '@jest/globals';
 import type { RbeeError } from '@rbee/protocol';
 import { parseConfigFile } from './config-file.js';
-import { resolveSettings, type SettingSources, setting, settingSchema } from './settings.js';
+import { setting, settingType } from './setting.js';
+import { pick, settingCatalogue } from './setting-catalogue.js';
+import { resolveSettings, type SettingCheck, type SettingSources } from './settings.js';
 import { DEFAULT_TIMEOUTS, timeoutSettings } from './timeouts.js';
 
+const { text, port, count, duration, flag, path, listenAddress, httpAddress, positive } = settingType;
+
+/** Settings of the catalogue, and some that stand in no catalogue. */
 const table = {
-  hivePort: setting<number>({
-    schema: settingSchema.port,
-    default: 9200,
-    env: ['RBEE_HIVE_PORT', 'RBEE_POOL_PORT'],
-    file: 'pool.port',
-  }),
-  slots: setting<number>({
-    schema: settingSchema.count,
-    default: 4,
-    env: ['RBEE_SLOTS'],
-    file: 'limits.slots_per_worker',
-  }),
-  modelsDir: setting<string>({
-    schema: settingSchema.text,
-    default: '/models',
-    env: ['RBEE_MODELS_DIR'],
-    file: 'paths.models_dir',
-  }),
-  keepAlive: setting<number>({ schema: settingSchema.duration, default: 0, file: 'queen.keep_alive' }),
-  verbose: setting<boolean>({ schema: settingSchema.flag, default: false, env: ['RBEE_VERBOSE'] }),
+  ...pick('queenPort', 'keepAlive', 'modelsDir', 'apiTokenFile'),
+  hivePort: settingCatalogue.hivePort,
+  slots: setting<number>({ ...count(1, 9), default: 4, env: ['RBEE_SLOTS'], file: 'test.slots' }),
+  verbose: setting<boolean>({ ...flag, default: false, env: ['RBEE_VERBOSE'] }),
+  token: setting<string | undefined>({ ...text, default: undefined, env: ['TOKEN'], file: 'test.token', secret: true }),
 };
 
-const resolve = (sources: Partial<SettingSources>, known: string[] = []) =>
-  resolveSettings(table, { variables: {}, ...sources }, known);
-const file = (content: Record<string, unknown>) => ({ name: 'config.toml', content });
+const surroundings = { variables: {}, home: '/home/me', cwd: '/here' };
+const FILE = '/etc/rbee/config.toml';
+const file = (content: Record<string, unknown>) => ({ name: FILE, content });
+const resolve = (sources: Partial<SettingSources> = {}, check?: SettingCheck<typeof table>) =>
+  resolveSettings(table, { ...surroundings, ...sources }, check);
 
-function problemsOf(sources: Partial<SettingSources>) {
+function refusal(sources: Partial<SettingSources>, check?: SettingCheck<typeof table>): RbeeError {
   try {
-    resolve(sources);
+    resolve(sources, check);
   } catch (error) {
     return error as RbeeError;
   }
   throw new Error('the settings were accepted');
 }
+const problemsIn = (content: Record<string, unknown>) => refusal({ file: file(content) }).details.problems;
 
 describe('a setting', () => {
   it('comes from flag, environment, file and default, in this order', () => {
-    const sources = {
+    const { values, origins } = resolve({
       flags: { hivePort: 1111 },
       variables: { RBEE_HIVE_PORT: '2222', RBEE_SLOTS: '2' },
-      file: file({ pool: { port: 3333 }, limits: { slots_per_worker: 3 }, paths: { models_dir: '/file' } }),
-    };
-    expect(resolve(sources)).toEqual({
-      values: { hivePort: 1111, slots: 2, modelsDir: '/file', keepAlive: 0, verbose: false },
-      origins: { hivePort: 'flag', slots: 'environment', modelsDir: 'file', keepAlive: 'default', verbose: 'default' },
+      file: file({ queen: { port: 3333 }, test: { slots: 3 }, paths: { models_dir: '/file' } }),
+    });
+    expect(values).toEqual({
+      hivePort: 1111,
+      slots: 2,
+      queenPort: 3333,
+      modelsDir: '/file',
+      keepAlive: 0,
+      verbose: false,
+      apiTokenFile: undefined,
+      token: undefined,
+    });
+    expect(origins).toMatchObject({
+      hivePort: { origin: 'flag', source: '--hive-port' },
+      slots: { origin: 'environment', source: 'RBEE_SLOTS' },
+      queenPort: { origin: 'file', source: FILE },
+      modelsDir: { origin: 'file', source: FILE },
+      verbose: { origin: 'default' },
     });
   });
 
   it('comes from the first of its variables that is set; an empty one is not', () => {
     expect(resolve({ variables: { RBEE_HIVE_PORT: '', RBEE_POOL_PORT: '5555' } }).values.hivePort).toBe(5555);
-    expect(resolve({ variables: { RBEE_HIVE_PORT: '4444', RBEE_POOL_PORT: '5555' } }).values.hivePort).toBe(4444);
+    const { values, origins } = resolve({ variables: { RBEE_HIVE_PORT: '4444', RBEE_POOL_PORT: '5555' } });
+    expect([values.hivePort, origins.hivePort.source]).toEqual([4444, 'RBEE_HIVE_PORT']);
   });
 
   it('is text in the environment and typed in the file', () => {
@@ -67,71 +74,171 @@ describe('a setting', () => {
   });
 
   it('cannot be changed any more', () => {
-    const { values } = resolve({});
+    const { values } = resolve();
     expect(() => Object.assign(values, { slots: 9 })).toThrow(TypeError);
+  });
+
+  it('of the file that something wins over is named with both values, and a secret with none', () => {
+    const { overridden } = resolve({
+      flags: { queenPort: '7001' },
+      variables: { RBEE_SLOTS: '2', TOKEN: 's3cret-1', RBEE_KEEP_ALIVE: '30s' },
+      file: file({ queen: { port: 7000, keep_alive: '5m' }, test: { slots: 3, token: 's3cret-2' } }),
+    });
+    expect(overridden).toEqual([
+      { key: 'queen.port', by: 'flag', source: '--queen-port', value: '7001', fileValue: '7000' },
+      { key: 'queen.keep_alive', by: 'environment', source: 'RBEE_KEEP_ALIVE', value: '30 s', fileValue: '5 min' },
+      { key: 'test.slots', by: 'environment', source: 'RBEE_SLOTS', value: '2', fileValue: '3' },
+      { key: 'test.token', by: 'environment', source: 'TOKEN', value: '[REDACTED]', fileValue: '[REDACTED]' },
+    ]);
+  });
+});
+
+describe('a path', () => {
+  const at = (path: string) => resolve({ file: file({ paths: { models_dir: path } }) }).values.modelsDir;
+
+  it('of the file starts at the folder of the file, one of the environment at the current folder', () => {
+    expect(at('models')).toBe('/etc/rbee/models');
+    expect(at('../m/')).toBe('/etc/m');
+    expect(resolve({ variables: { RBEE_MODELS_DIR: 'models' } }).values.modelsDir).toBe('/here/models');
+    expect(resolve({ flags: { modelsDir: './models' } }).values.modelsDir).toBe('/here/models');
+  });
+
+  it('may begin in the home folder', () => {
+    expect(at('~/models')).toBe('/home/me/models');
+    expect(at('~')).toBe('/home/me');
+    expect(at('~you/models')).toBe('/etc/rbee/~you/models');
+    expect(resolve({ variables: { RBEE_MODELS_DIR: '~/models' } }).values.modelsDir).toBe('/home/me/models');
+  });
+
+  it('has a default below the home folder, or where XDG_DATA_HOME says', () => {
+    expect(resolve().values.modelsDir).toBe('/home/me/.local/share/rbee/models');
+    expect(resolve({ variables: { XDG_DATA_HOME: '/data' } }).values.modelsDir).toBe('/data/rbee/models');
+    expect(resolve({ variables: { XDG_DATA_HOME: 'data' } }).values.modelsDir).toBe(
+      '/home/me/.local/share/rbee/models',
+    );
+    const hub = resolveSettings(pick('hubHome'), surroundings).values;
+    expect(hub.hubHome).toBe('/home/me/.cache/huggingface');
   });
 });
 
 describe('problems', () => {
-  it('are reported all at once, each with where it came from', () => {
-    const error = problemsOf({
+  it('are reported all at once, each with its place and with what was expected', () => {
+    const error = refusal({
       flags: { hivePort: 80 },
       variables: { RBEE_SLOTS: 'many', RBEE_VERBOSE: 'perhaps' },
-      file: file({ queen: { keep_alive: 'soon' }, pool: { prot: 1 } }),
+      file: file({ queen: { keep_alive: 'soon' }, pool: { prot: 1 }, limits: { max_workers: 's3cret' } }),
     });
     expect(error).toMatchObject({
       code: 'CONFIG_INVALID',
-      details: {
-        file: 'config.toml',
-        problems: [
-          { key: '--hive-port', origin: 'flag', message: 'must be 1024 to 65535' },
-          { key: 'RBEE_SLOTS', origin: 'environment', message: 'must be a whole number' },
-          { key: 'queen.keep_alive', origin: 'file', message: expect.stringContaining('30s') },
-          { key: 'RBEE_VERBOSE', origin: 'environment', message: 'must be true or false' },
-          { key: 'pool.prot', origin: 'file', message: 'unknown key' },
-        ],
-      },
+      message: `the configuration is not valid (6 problems)
+  ${FILE}: queen.keep_alive: expected a duration such as 500ms, 30s or 5m
+  ${FILE}: pool.prot: unknown key
+  ${FILE}: limits.max_workers: expected a whole number of at least 1
+  command line: --hive-port: expected a port (1024 to 65535)
+  environment: RBEE_SLOTS: expected a whole number from 1 to 9
+  environment: RBEE_VERBOSE: expected true or false`,
     });
-    expect(error.message).toContain('RBEE_SLOTS (environment)');
+    expect(error.details).toMatchObject({
+      file: FILE,
+      problems: [
+        { key: 'queen.keep_alive', origin: 'file', expected: 'a duration such as 500ms, 30s or 5m' },
+        { key: 'pool.prot', origin: 'file', message: 'unknown key' },
+        { key: 'limits.max_workers', origin: 'file' },
+        { key: '--hive-port', origin: 'flag' },
+        { key: 'RBEE_SLOTS', origin: 'environment' },
+        { key: 'RBEE_VERBOSE', origin: 'environment' },
+      ],
+    });
+    expect(JSON.stringify(error.details)).not.toContain('s3cret');
   });
 
+  it('stand in one line when there is one', () =>
+    expect(refusal({ variables: { RBEE_SLOTS: '0' } }).message).toBe(
+      'the configuration is not valid: environment: RBEE_SLOTS: expected a whole number from 1 to 9',
+    ));
+
   it.each([
-    [{ pool: { port: '65536' } }],
-    [{ pool: { port: true } }],
-    [{ pool: { port: [8080] } }],
-    [{ pool: { port: 8080.5 } }],
-    [{ limits: { slots_per_worker: -1 } }],
-    [{ limits: { slots_per_worker: '' } }],
+    [{ queen: { port: '65536' } }],
+    [{ queen: { port: true } }],
+    [{ queen: { port: [8080] } }],
+    [{ queen: { port: 8080.5 } }],
+    [{ test: { slots: 0 } }],
+    [{ test: { slots: 10 } }],
+    [{ test: { slots: '' } }],
     [{ paths: { models_dir: 5 } }],
     [{ paths: { models_dir: '' } }],
     [{ queen: { keep_alive: -1 } }],
     [{ queen: { keep_alive: '-1s' } }],
     [{ queen: { keep_alive: Number.POSITIVE_INFINITY } }],
-  ])('are values of another kind: %j', (content) => {
-    expect(problemsOf({ file: file(content) }).details.problems).toHaveLength(1);
+    [{ pool: { listen_addr: 'localhost' } }],
+    [{ pool: { listen_addr: '127.0.0.1:80' } }],
+    [{ hub: { endpoint: 'ftp://x' } }],
+    [{ limits: { download_mb_per_s: 0 } }],
+    [{ audit: { mode: 'loud' } }],
+    [{ queen: 5 }],
+    [{ queen: { port: { deep: 1 } } }],
+  ])('are values of another kind, also of settings that the program does not read: %j', (content) => {
+    expect(problemsIn(content)).toHaveLength(1);
   });
 
-  it('are keys that nobody knows, but not those of others', () => {
-    const content = { stray: 1, pool: { name: 'x' }, audit: { mode: 'local' } };
-    expect(problemsOf({ file: file(content) }).details.problems).toMatchObject([
-      { key: 'stray' },
-      { key: 'pool.name' },
-      { key: 'audit.mode' },
-    ]);
-    expect(() => resolve({ file: file(content) }, ['stray', 'pool.name', 'audit.*'])).not.toThrow();
+  it.each([
+    ['queen', { queen: 5 }, 'expected a section, which begins with the line [queen]'],
+    ['stray', { stray: 1 }, 'unknown key'],
+    ['paths.model_dir', { paths: { model_dir: '/m' } }, 'unknown key; did you mean paths.models_dir?'],
+    ['quen.port', { quen: { port: 8090 } }, 'unknown key; did you mean queen.port?'],
+    ['models_dir', { models_dir: '/m' }, 'unknown key; did you mean paths.models_dir?'],
+    ['model.catalog_db', { model: { catalog_db: '/m' } }, 'unknown key; did you mean paths.catalog_db?'],
+    ['test.slot', { test: { slot: 1 } }, 'unknown key; did you mean test.slots?'],
+    ['pool.port', { pool: { port: 9300 } }, 'unknown key'],
+  ])('are keys that nobody knows: %s', (key, content, message) => {
+    expect(problemsIn(content)).toEqual([expect.objectContaining({ key, origin: 'file', message })]);
+  });
+
+  it('are none of keys that other programs read, or that have no effect yet', () => {
+    const content = { pool: { name: 'x' }, audit: { mode: 'local' }, metrics: { public: true }, timeouts: { call: 5 } };
+    expect(() => resolve({ file: file(content) })).not.toThrow();
   });
 
   it('are no variables of others', () =>
-    expect(() => resolve({ variables: { RBEE_UNKNOWN: 'x', PATH: '/bin' } })).not.toThrow());
+    expect(() => resolve({ variables: { RBEE_UNKNOWN: 'x', RBEE_QUEUE_LENGTH: 'x', PATH: '/bin' } })).not.toThrow());
+
+  it('of values that are wrong in a wider view stand in the same list', () => {
+    const wider = {
+      key: 'auth.api_token_file',
+      origin: 'default' as const,
+      message: 'is needed',
+      suggestion: 'make one',
+    };
+    const check: SettingCheck<typeof table> = ({ values }) => (values.slots === 4 ? [wider] : []);
+    expect(refusal({}, check)).toMatchObject({
+      message: 'the configuration is not valid: auth.api_token_file: is needed',
+      suggestion: 'make one',
+      details: { problems: [{ key: 'auth.api_token_file' }] },
+    });
+    const both = refusal({ file: file({ queen: { port: 1 } }) }, check);
+    expect(both.message).toContain(`${FILE}: auth.api_token_file: is needed`);
+    expect(both.details.problems).toHaveLength(2);
+    expect(both.suggestion).not.toBe('make one');
+    expect(refusal({ file: file({ auth: { api_token_file: 5 } }) }, check).details.problems).toHaveLength(1);
+    expect(resolve({ variables: { RBEE_SLOTS: '5' } }, check).values.slots).toBe(5);
+  });
 });
+
+it.each<[string, { schema: { safeParse(value: unknown): { data?: unknown } } }, unknown, unknown]>([
+  ['an address', listenAddress, '127.0.0.1:9300', { host: '127.0.0.1', port: 9300 }],
+  ['a port alone', listenAddress, '9300', { host: undefined, port: 9300 }],
+  ['an address of IPv6', listenAddress, '[::1]:9300', { host: '::1', port: 9300 }],
+  ['a hub', httpAddress, 'https://hub.example/mirror//', 'https://hub.example/mirror'],
+  ['a speed', positive, '1.5', 1.5],
+  ['a time', duration, '1.5s', 1500],
+  ['a port', port, ' 8080', undefined],
+  ['a path', path, 'x', 'x'],
+])('%s is read', (_what, { schema }, given, expected) => expect(schema.safeParse(given).data).toEqual(expected));
 
 describe('a configuration file', () => {
   it('is TOML', () => {
-    const content = parseConfigFile('config.toml', '# ports\n[pool]\nport = 9300\n\n[queen]\nkeep_alive = "10m"\n');
-    expect(resolve({ file: { name: 'config.toml', content } }).values).toMatchObject({
-      hivePort: 9300,
-      keepAlive: 600_000,
-    });
+    const content = parseConfigFile('config.toml', '# ports\n[queen]\nport = 9300\nkeep_alive = "10m"\n');
+    expect(resolve({ file: file(content) }).values).toMatchObject({ queenPort: 9300, keepAlive: 600_000 });
   });
 
   it('that is not is refused with its line, and not quoted', () => {
@@ -148,7 +255,7 @@ describe('a configuration file', () => {
 
 describe('every time limit', () => {
   const limits = (variables: Record<string, string>, content: Record<string, unknown> = {}) =>
-    resolveSettings(timeoutSettings, { variables, file: file(content) }).values;
+    resolveSettings(timeoutSettings, { ...surroundings, variables, file: file(content) }).values;
 
   it('has a default, a variable and a key', () => {
     expect(limits({})).toEqual(DEFAULT_TIMEOUTS);

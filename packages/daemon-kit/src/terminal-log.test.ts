@@ -70,4 +70,19 @@ describe('toReadableLine', () => {
   it('keeps a line that is not JSON', () => {
     expect(toReadableLine('Segmentation fault\n')).toBe('Segmentation fault');
   });
+
+  it.each([
+    ['clears the screen', '\u001b[2J\u009b2J', '\ufffd[2J\ufffd2J'],
+    ['forges a line', 'gone\r\n12:00:00 info  all is well', 'gone 12:00:00 info  all is well'],
+    ['forges a line with other ends', 'a\nb\rc\u0085d\u2028e', 'a b c d e'],
+    ['is overwritten', 'abc\b\b\u007f', 'abc\ufffd\ufffd\ufffd'],
+    ['turns the writing round', 'abc\u202ecba\u2066', 'abc\ufffdcba\ufffd'],
+    ['hides in a word', 'pass\u200bword\ufeffs', 'pass\ufffdword\ufffds'],
+    ['is only unusual', 'Grüße\t→ 鍵 🗝', 'Grüße\t→ 鍵 🗝'],
+  ])('shows a text that %s as what it is', (_what, text, shown) => {
+    const record = { level: 'info', time: '2030-01-02T03:04:05.678Z', msg: text, peer: text, list: { message: text } };
+    const line = toReadableLine(JSON.stringify(record));
+    expect(line).toBe(`03:04:05 info  ${shown}  peer=${shown}  list=${shown}`);
+    expect(toReadableLine(text)).toBe(shown);
+  });
 });

@@ -29,8 +29,25 @@ export function terminalLog(stream: NodeJS.WriteStream): DestinationStream {
   };
 }
 
-/** One JSON log line as `time level message key=value …`; what is not JSON stays as it is. */
+/** Line ends, and the separators that a terminal may break a line at. */
+const LINE_ENDS = /\r\n|[\r\n\v\f\u0085\u2028\u2029]/g;
+/** Controls but the tab, characters without width, and those that turn the direction of writing. */
+const UNPRINTABLE = /[^\P{Cc}\t]|[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/gu;
+
+/**
+ * Text on one line that cannot steer a terminal, hide in it or forge a line: line ends become spaces, whatever else is not
+ * printed becomes U+FFFD.
+ */
+function toTerminalText(text: string): string {
+  return text.replace(LINE_ENDS, ' ').replace(UNPRINTABLE, '\ufffd');
+}
+
+/** One JSON log line as `time level message key=value …`; what is not JSON stays as it is, but for what a terminal obeys. */
 export function toReadableLine(line: string): string {
+  return toTerminalText(toLine(line));
+}
+
+function toLine(line: string): string {
   let record: Record<string, unknown>;
   try {
     record = JSON.parse(line) as Record<string, unknown>;

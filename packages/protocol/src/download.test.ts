@@ -66,7 +66,22 @@ describe('the routes of models', () => {
     expect(hiveRoutes.removeModel.params.safeParse({ id }).success).toBe(false);
   });
 
-  it.each(['-1', '1.5', 'x', '1000'])('refuse the number of a file %j', (index) => {
+  it.each(['', '-1', '1.5', 'x', '1000', '0x1', '1e1', ' 1'])('refuse the number of a file %j', (index) => {
     expect(hiveRoutes.readModelFile.params.safeParse({ id: 'm', index }).success).toBe(false);
+  });
+
+  it.each(['', '-1', '0x10', '1e3', '9007199254740993'])('refuse the offset %j', (offset) => {
+    expect(hiveRoutes.writeModelFile.query.safeParse({ offset }).success).toBe(false);
+  });
+
+  it('tell why an id is refused', () => {
+    const refuse = (id: string) => () => parseInput(hiveRoutes.removeModel.params, { id }, 'the path');
+    for (const [id, reason] of [
+      ['..', 'path_traversal'],
+      ['/etc/passwd', 'absolute_path'],
+      ['a\nb', 'newline'],
+      ['x'.repeat(201), 'too_long'],
+    ] as const)
+      expect(refuse(id)).toThrow(expect.objectContaining({ details: expect.objectContaining({ reason }) }));
   });
 });

@@ -3,6 +3,7 @@ import { acceptAliases, optional } from './field.js';
 import { backendSchema, deviceSchema, jobIdSchema } from './identifiers.js';
 import { digestSchema, modelSchema } from './model.js';
 import { modelRefSchema } from './model-ref.js';
+import { patternText } from './text.js';
 
 /** Where the bytes of a model come from. */
 export const MODEL_SOURCES = ['hub', 'node'] as const;
@@ -81,7 +82,7 @@ export const activeDownloadSchema = z.object({
 export type ActiveDownload = z.output<typeof activeDownloadSchema>;
 
 /** Name of a model file, without a folder. */
-const fileNameSchema = z.string().regex(/^[\w][\w.+-]{0,250}\.gguf$/i, 'must be the name of a GGUF file');
+const fileNameSchema = patternText('must be the name of a GGUF file', /^\w[\w.+-]*\.gguf$/i, 256);
 
 /** What is about to be copied to a hive from another one: a hub model whose digests are known. */
 export const importRequestSchema = z.object({

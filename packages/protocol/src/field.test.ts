@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { z } from 'zod';
-import { acceptAliases, optional, parseInput, rejectWith, withDefault } from './field.js';
+import { acceptAliases, checkTogether, optional, parseInput, rejectWith, withDefault } from './field.js';
+import type { RbeeError } from './rbee-error.js';
 
 describe('an optional field', () => {
   const schema = z.object({ a: optional(z.number()), b: withDefault(z.number(), 7) });
@@ -30,6 +31,22 @@ describe('older names', () => {
   });
 });
 
+describe('fields that are checked together', () => {
+  const schema = checkTogether(z.object({ a: optional(z.string()), b: optional(z.string()) }), (body, refuse) => {
+    if (body.a == null && body.b == null) refuse('a', 'give one of a and b');
+  });
+  const faults = (input: unknown) => schema.safeParse(input).error?.issues.map(({ path }) => path.join('.'));
+
+  it('are what each of them is', () => expect(schema.parse({ a: 'x', b: null })).toEqual({ a: 'x' }));
+
+  it.each([{}, { a: null }, { a: null, b: null }])('are refused together: %j', (input) => {
+    expect(faults(input)).toEqual(['a']);
+  });
+
+  it('are reported beside the faults of single ones', () => expect(faults({ b: 7 })).toEqual(['b']));
+  it.each([null, 'x', [], 7])('are not there in %j', (input) => expect(faults(input)).toEqual(['']));
+});
+
 describe('the error of a refused input', () => {
   const even = z
     .number()
@@ -57,5 +74,30 @@ describe('the error of a refused input', () => {
 
   it('has the specific code and reason when all faults have it', () => {
     expect(read(z.array(even), [1, 3])).toMatchObject({ code: 'INVALID_DEVICE', details: { reason: 'odd' } });
+  });
+
+  it('names no field that the caller has made up', () => {
+    const cpus = z.record(
+      z
+        .string()
+        .superRefine(rejectWith('INVALID_BACKEND', 'must be cpu', (text) => (text === 'cpu' ? undefined : 'odd'))),
+      z.number(),
+    );
+    const faults = (input: unknown) => (read(z.object({ cpus }), { cpus: input }) as RbeeError).details.errors;
+    expect(faults({ secret: 1 })).toEqual([
+      { field: 'cpus', constraint: 'odd', message: 'each key must be cpu', reason: 'odd' },
+    ]);
+    const open = z.record(z.string(), z.number());
+    expect(read(open, { 'a b': 'x', [`${'a'.repeat(65)}`]: 'x' })).toMatchObject({
+      details: { errors: [{ field: '*' }, { field: '*' }] },
+    });
+  });
+
+  it('tells of fifty faults, and how many there are beside them', () => {
+    const error = read(z.array(even), Array(1_000).fill(1)) as RbeeError;
+    expect(error.details.errors).toHaveLength(50);
+    expect(error).toMatchObject({ code: 'INVALID_DEVICE', details: { omitted: 950, reason: 'odd' } });
+    expect(error.message).toMatch(/; and 950 more$/);
+    expect(read(z.array(even), Array(50).fill(1))).not.toMatchObject({ details: { omitted: expect.anything() } });
   });
 });

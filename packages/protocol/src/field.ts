@@ -37,17 +37,18 @@ export function checkTogether<T extends z.ZodType>(
   schema: T,
   check: (body: Readonly<Record<string, unknown>>, refuse: Refuse) => void,
 ) {
-  const together = z.unknown().superRefine((body, context) => {
-    if (typeof body !== 'object' || body === null || Array.isArray(body)) return;
-    check(body as Record<string, unknown>, (field, message) =>
-      context.addIssue({ code: 'custom', path: [field], message }),
-    );
+  // What this side returns adds nothing to the other one's result, also when it has found something: an intersection of two
+  // different values would be an exception.
+  const together = z.unknown().transform((body, context) => {
+    if (typeof body === 'object' && body !== null && !Array.isArray(body)) {
+      check(body as Record<string, unknown>, (field, message) =>
+        context.addIssue({ code: 'custom', path: [field], message }),
+      );
+    }
+    return {};
   });
-  // Both sides of an intersection are always run; what this side returns adds nothing to the other one's result.
-  return z.intersection(
-    schema,
-    together.transform(() => ({})),
-  );
+  // Both sides of an intersection are always run.
+  return z.intersection(schema, together);
 }
 
 /** A check that reports its own error code and a machine-readable reason; the rejected value is never echoed. */
@@ -65,30 +66,50 @@ interface FieldError {
   reason?: string;
 }
 
+/** The name of a field in one answer must not be a way to have a text of one's own repeated. */
+const FIELD_NAME = /^\w{1,64}$/;
+
+function fieldOf(issue: z.core.$ZodIssue): string {
+  // Of a key that is not allowed, the last part of the path is that key.
+  const path = issue.code === 'invalid_key' ? issue.path.slice(0, -1) : issue.path;
+  return path.map((part) => (FIELD_NAME.test(String(part)) ? String(part) : '*')).join('.') || '(body)';
+}
+
+function paramsOf(issue: z.core.$ZodIssue): { code?: ErrorCode; reason?: string } | undefined {
+  return issue.code === 'custom' ? issue.params : undefined;
+}
+
 function toFieldError(issue: z.core.$ZodIssue): FieldError & { code?: ErrorCode } {
-  const params =
-    issue.code === 'custom' ? (issue.params as { code?: ErrorCode; reason?: string } | undefined) : undefined;
+  const fault = issue.code === 'invalid_key' ? issue.issues[0] : undefined;
+  const params = paramsOf(issue);
+  const reason = params?.reason ?? (fault && paramsOf(fault)?.reason);
   return {
-    field: issue.path.join('.') || '(body)',
-    constraint: params?.reason ?? issue.code,
-    message: issue.message,
-    ...(params?.reason ? { reason: params.reason } : {}),
+    field: fieldOf(issue),
+    constraint: reason ?? issue.code,
+    message: fault ? `each key ${fault.message}` : issue.message,
+    ...(reason ? { reason } : {}),
     ...(params?.code ? { code: params.code } : {}),
   };
 }
 
+/** A body can have a fault in each of its bytes; an answer tells of so many. */
+const MAX_REPORTED = 50;
+
 /**
- * The 400 error for a value that a schema refused: every bad field at once in `details.errors`. When all of them report
- * the same specific code, for example INVALID_MODEL_REF, the error has that code, otherwise INVALID_REQUEST.
+ * The 400 error for a value that a schema refused: every bad field at once in `details.errors`, of very many the first and in
+ * `details.omitted` the number of the others. When all of them report the same specific code, for example INVALID_MODEL_REF, the
+ * error has that code, otherwise INVALID_REQUEST.
  */
 export function toValidationError(error: z.ZodError, what: string): RbeeError {
-  const found = error.issues.map(toFieldError);
+  const found = error.issues.slice(0, MAX_REPORTED).map(toFieldError);
+  const omitted = error.issues.length - found.length;
   const [first] = found;
   const code = first?.code && found.every((item) => item.code === first.code) ? first.code : 'INVALID_REQUEST';
   const errors = found.map(({ code: _code, ...fieldError }) => fieldError);
-  const message = errors.map((item) => `${item.field}: ${item.message}`).join('; ');
+  const listed = errors.map((item) => `${item.field}: ${item.message}`).join('; ');
+  const message = omitted > 0 ? `${listed}; and ${omitted} more` : listed;
   return new RbeeError(code, code === 'INVALID_REQUEST' ? `${what} is not valid: ${message}` : message, {
-    details: { errors, ...(first?.reason ? { reason: first.reason } : {}) },
+    details: { errors, ...(omitted > 0 ? { omitted } : {}), ...(first?.reason ? { reason: first.reason } : {}) },
   });
 }
 

@@ -17,6 +17,7 @@ import { hiveLogQuerySchema } from './log-query.js';
 import { modelIdSchema, modelSchema, modelVariantSchema } from './model.js';
 import { modelRefSchema } from './model-ref.js';
 import { defineRoutes } from './route.js';
+import { wholeNumber } from './text.js';
 import {
   heartbeatSchema,
   pinRequestSchema,
@@ -30,7 +31,7 @@ import {
 
 const workerParams = z.object({ worker_id: workerIdSchema });
 const modelParams = z.object({ id: modelIdSchema });
-const fileIndex = z.coerce.number().int().min(0).max(999);
+const fileIndex = wholeNumber(999);
 const acknowledgement = z.object({ message: z.string() });
 
 /** Everything that a hive answers. */
@@ -65,15 +66,15 @@ export const hiveRoutes = defineRoutes({
   workerReady: {
     method: 'POST',
     path: '/v1/workers/ready',
-    // A worker calls back with its own key, which only the handler can check.
-    open: true,
+    // A worker calls back with its own key; the handler checks that it is the key of the worker that the body names.
+    callers: 'workers',
     body: readyCallbackSchema,
     answer: { kind: 'json', schema: acknowledgement },
   },
   heartbeat: {
     method: 'POST',
     path: '/v1/heartbeat',
-    open: true,
+    callers: 'workers',
     body: heartbeatSchema,
     answer: { kind: 'json', schema: acknowledgement },
   },
@@ -183,7 +184,7 @@ export const hiveRoutes = defineRoutes({
     slow: true,
     upload: true,
     params: z.object({ download_id: downloadIdSchema, index: fileIndex }),
-    query: z.object({ offset: z.coerce.number().int().min(0) }),
+    query: z.object({ offset: wholeNumber(Number.MAX_SAFE_INTEGER) }),
     answer: { kind: 'json', schema: z.object({ offset: z.number().int() }) },
   },
   removeModel: {

@@ -19,6 +19,7 @@ export * from './rbee-error.js';
 export * from './route.js';
 export * from './sse.js';
 export * from './task.js';
+export * from './text.js';
 export * from './version.js';
 export * from './worker.js';
 export * from './worker-report.js';

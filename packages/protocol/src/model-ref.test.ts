@@ -76,6 +76,22 @@ describe('a model reference', () => {
     );
   });
 
+  it.each(['file:///models/../etc/passwd', 'file:///models/..', 'file:/models/./x.gguf', 'file:///../x.gguf'])(
+    'may not lead out of a folder: %s',
+    (text) => {
+      expect(() => parseInput(modelRefSchema, text, 'the model')).toThrow(
+        expect.objectContaining({
+          code: 'INVALID_PATH',
+          details: expect.objectContaining({ reason: 'path_traversal' }),
+        }),
+      );
+    },
+  );
+
+  it('may have dots in the name of a file', () => {
+    expect(parseInput(modelRefSchema, 'file:///models/a..b/.x...gguf', 'the model')).toMatch(/^file:/);
+  });
+
   it('may have 512 characters', () => expect(parseModelRef(`hf:org/${'x'.repeat(505)}`)).toBeDefined());
 
   it('names the accepted forms when it is refused', () => {

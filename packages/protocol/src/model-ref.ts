@@ -81,7 +81,14 @@ function findModelRefFault(text: string): string | undefined {
   return reasonForRefusal(text, MAX_LENGTH);
 }
 
-/** A model reference as text; at most 512 characters, ASCII only. */
+function findPathFault(text: string): string | undefined {
+  const ref = parseModelRef(text);
+  if (ref?.provider !== 'local') return undefined;
+  return ref.reference.split('/').some((part) => part === '.' || part === '..') ? 'path_traversal' : undefined;
+}
+
+/** A model reference as text; at most 512 characters, ASCII only. The path of a file leads nowhere else than it says. */
 export const modelRefSchema = z
   .string()
-  .superRefine(rejectWith('INVALID_MODEL_REF', ACCEPTED_FORMS, findModelRefFault));
+  .superRefine(rejectWith('INVALID_MODEL_REF', ACCEPTED_FORMS, findModelRefFault))
+  .superRefine(rejectWith('INVALID_PATH', 'the path must not contain "." or ".." as a part', findPathFault));

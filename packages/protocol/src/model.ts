@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { optional } from './field.js';
+import { patternText } from './text.js';
 
 /** Facts of a GGUF file, read from its header before loading. */
 export const ggufFactsSchema = z.object({
@@ -17,25 +18,27 @@ export const ggufFactsSchema = z.object({
 export type GgufFacts = z.output<typeof ggufFactsSchema>;
 
 /** SHA-256, lower-case hexadecimal. */
-export const digestSchema = z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in lower-case hexadecimal');
+export const digestSchema = patternText('must be a SHA-256 in lower-case hexadecimal', /^[0-9a-f]{64}$/, 64);
 
 /** Id of a row of a catalog. */
-export const modelIdSchema = z.string().regex(/^\w[\w.-]{0,199}$/, 'must be the id of a model');
+export const modelIdSchema = patternText('must be the id of a model', /^\w[\w.-]*$/, 200);
+
+const bytes = z.number().min(0);
 
 /**
  * Memory of one loaded model in bytes, wherever its backend keeps it. Total is the sum of the three parts; what the
  * process itself needs comes on top.
  */
 export const memoryFiguresSchema = z.object({
-  weights_bytes: z.number(),
+  weights_bytes: bytes,
   /** Keys and values of all slots. */
-  kv_cache_bytes: z.number(),
+  kv_cache_bytes: bytes,
   /** Buffers for intermediate results, and the output of the model. */
-  compute_bytes: z.number(),
-  total_bytes: z.number(),
+  compute_bytes: bytes,
+  total_bytes: bytes,
   /** Context of one slot in tokens. */
-  context_size: z.number().int(),
-  slots: z.number().int(),
+  context_size: z.number().int().min(0),
+  slots: z.number().int().min(0),
 });
 export type MemoryFigures = z.output<typeof memoryFiguresSchema>;
 

@@ -53,9 +53,15 @@ const HOSTILE: readonly (readonly [string, string])[] = [
   ['*', 'shell_metacharacters'],
 ];
 const paths = (prefix: string): (readonly [string, string])[] =>
-  [...CONTROL, ['a\u0007b', 'control_character'], ['a\u007f', 'control_character']].map(
-    ([text = '', reason = '']) => [`${prefix}${text}`, reason] as const,
-  );
+  [
+    ...CONTROL,
+    ['a\u0007b', 'control_character'],
+    ['a\u007f', 'control_character'],
+    ['a\u0085', 'control_character'],
+    ['a\u009b31m', 'ansi_escape'],
+    ['a\u200bb', 'special_characters'],
+    ['a\u202eb', 'special_characters'],
+  ].map(([text = '', reason = '']) => [`${prefix}${text}`, reason] as const);
 
 const NOT_TEXT: readonly (readonly [unknown, undefined])[] = [
   [7, undefined],
@@ -195,7 +201,7 @@ const ssh: Record<string, FieldCases> = {
       ['', 'special_characters'],
       ['-b', 'special_characters'],
       ['--upload-pack=id', 'special_characters'],
-      ['/main', 'special_characters'],
+      ['/main', 'absolute_path'],
       ['main/', 'special_characters'],
       ['main.', 'special_characters'],
       ['.main', 'special_characters'],
@@ -260,7 +266,8 @@ const ssh: Record<string, FieldCases> = {
     code: 'INVALID_REQUEST',
     good: [{}, { cpu: 1 }, { cuda: 2, cpu: 1 }, '{"cuda":2,"cpu":1}', '{}', { cpu: 0 }],
     bad: [
-      [{ abacus: 1 }, undefined],
+      [{ abacus: 1 }, 'unknown_backend'],
+      [{ 'cpu;id': 1 }, 'shell_metacharacters'],
       [{ cpu: -1 }, undefined],
       [{ cpu: 1.5 }, undefined],
       [{ cpu: '1' }, undefined],

@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { checkTogether, optional, type Refuse, rejectWith } from './field.js';
 import { gpuSchema } from './hive.js';
-import { backendSchema, findHostileText, nodeNameSchema, portSchema } from './identifiers.js';
+import { backendSchema, nodeNameSchema, portSchema } from './identifiers.js';
 import { errorEventSchema } from './inference.js';
 import { narrationSchema } from './narration.js';
+import { findUnprintable, patternText, plainHttpOriginSchema } from './text.js';
 
 /** Name of the machine that the queen itself runs on: a node without any set-up, which is never registered. */
 export const LOCALHOST = 'localhost';
@@ -13,48 +14,24 @@ export const DEFAULT_INSTALL_PATH = '~/rbee';
 
 export const DEFAULT_HIVE_PORT = 9200;
 
-function findControlCharacter(text: string): string | undefined {
-  if (text.includes('\0')) return 'null_byte';
-  if (/[\r\n]/.test(text)) return 'newline';
-  if (text.includes('\x1b')) return 'ansi_escape';
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return /[\x00-\x1f\x7f]/.test(text) ? 'control_character' : undefined;
-}
-
-function patternField(message: string, pattern: RegExp, maxLength: number) {
-  return z
-    .string()
-    .superRefine(
-      rejectWith('INVALID_REQUEST', message, (text) =>
-        text.length <= maxLength && pattern.test(text)
-          ? undefined
-          : text.length > maxLength
-            ? 'too_long'
-            : (findHostileText(text) ?? 'special_characters'),
-      ),
-    );
-}
-
-/** A path that may hold anything but control characters; it is only ever passed on as one quoted argument. */
+/** A path that may hold anything that can be printed; it is only ever passed on as one quoted argument. */
 function pathField(message: string, pattern: RegExp) {
   return z
     .string()
     .superRefine(
       rejectWith('INVALID_PATH', message, (text) =>
-        text.length > 1024
-          ? 'too_long'
-          : (findControlCharacter(text) ?? (pattern.test(text) ? undefined : 'not_absolute')),
+        text.length > 1024 ? 'too_long' : (findUnprintable(text) ?? (pattern.test(text) ? undefined : 'not_absolute')),
       ),
     );
 }
 
 /** Host name, address, or the name of a host in the user's ssh_config. */
-const sshHostSchema = patternField(
+const sshHostSchema = patternText(
   'must be a host name or an address',
   /^(?!-)[A-Za-z0-9_.-]+$|^[0-9A-Fa-f:]+(%[A-Za-z0-9]+)?$/,
   253,
 );
-const sshUserSchema = patternField('must be a user name', /^(?!-)[A-Za-z0-9_.@-]+\$?$/, 64);
+const sshUserSchema = patternText('must be a user name', /^(?!-)[A-Za-z0-9_.@-]+\$?$/, 64);
 const sshPortSchema = z.number().int().min(1).max(65535);
 const queenPathSchema = pathField('must be an absolute path on the machine of the queen', /^\//);
 const remotePathSchema = pathField('must be an absolute path on the node, or begin with ~/', /^(\/|~\/|~$)/);
@@ -64,8 +41,8 @@ const gitUrlSchema = z.string().superRefine(
     'must be a git address: https://, ssh://, git://, file://, user@host:path or a path',
     (text) => {
       if (text.length > 1024) return 'too_long';
-      const control = findControlCharacter(text);
-      if (control) return control;
+      const unprintable = findUnprintable(text);
+      if (unprintable) return unprintable;
       // `ext::` and its like run commands; a leading dash would be an option.
       if (/\s/.test(text) || text.includes('::')) return 'special_characters';
       return /^((https?|ssh|git|file):\/\/[^-]|[A-Za-z0-9_.][A-Za-z0-9_.-]*@[A-Za-z0-9_.][A-Za-z0-9_.-]*:[^-]|\/)/.test(
@@ -77,22 +54,14 @@ const gitUrlSchema = z.string().superRefine(
   ),
 );
 /** What git accepts as the name of a branch (git-check-ref-format), without the rarer characters. */
-const gitBranchSchema = patternField(
+const gitBranchSchema = patternText(
   'must be the name of a branch',
   /^(?![-/.])(?!.*(\.\.|\/\/|@\{|\/\.|\.lock(\/|$)))[\w./+@-]+(?<![/.])$/,
   200,
 );
-const hiveUrlSchema = z.string().superRefine(
-  rejectWith('INVALID_REQUEST', 'must be an http:// address such as http://192.168.1.20:9200', (text) => {
-    if (text.length > 256) return 'too_long';
-    return /^http:\/\/([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?\/?$/.test(text) && URL.canParse(text)
-      ? undefined
-      : (findHostileText(text) ?? 'special_characters');
-  }),
-);
 
 /** Fingerprint of a host key as `ssh-keygen -l` prints it. */
-const fingerprintSchema = patternField('must be a fingerprint such as SHA256:…', /^SHA256:[A-Za-z0-9+/]{43}$/, 50);
+const fingerprintSchema = patternText('must be a fingerprint such as SHA256:…', /^SHA256:[A-Za-z0-9+/]{43}$/, 50);
 
 /** A list or an object that may also come as JSON text, as the command line sends it. */
 function orJson<T extends z.ZodType>(schema: T) {
@@ -128,7 +97,7 @@ const nodeFields = {
   node_path: optional(remotePathSchema),
   hive_port: optional(portSchema),
   /** Address of a hive that is reached without SSH. */
-  hive_url: optional(hiveUrlSchema),
+  hive_url: optional(plainHttpOriginSchema),
   /** File with that hive's key, on the machine of the queen. */
   hive_token_file: optional(queenPathSchema),
   backends: optional(orJson(backendsSchema)),

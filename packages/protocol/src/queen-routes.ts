@@ -36,7 +36,7 @@ import {
 } from './queen.js';
 import { defineRoutes } from './route.js';
 import { TASK_STATES, taskDetailSchema, taskEventSchema, taskRequestSchema, taskSummarySchema } from './task.js';
-import { workerSchema } from './worker.js';
+import { capabilitySchema, workerSchema } from './worker.js';
 import {
   workerChangeSchema,
   workerReadyReportSchema,
@@ -93,7 +93,7 @@ export const queenRoutes = defineRoutes({
     method: 'GET',
     path: '/v2/workers/list',
     aliases: [{ path: '/v1/workers' }],
-    query: z.object({ node: optional(nodeNameSchema), capability: optional(z.string().max(64)) }),
+    query: z.object({ node: optional(nodeNameSchema), capability: optional(capabilitySchema) }),
     answer: { kind: 'json', schema: z.object({ workers: z.array(globalWorkerSchema) }) },
   },
   workersHealth: {

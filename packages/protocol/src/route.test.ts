@@ -64,9 +64,20 @@ describe.each(tables)('the routes of %s', (_name, table) => {
   });
 });
 
-it('only health, and what a worker reports with a key of its own, needs no key of the service', () => {
-  const open = tables.flatMap(([, table]) => addressesOf(table).filter(({ route }) => route.open));
-  expect([...new Set(open.map(({ name }) => name))].sort()).toEqual(['health', 'heartbeat', 'workerReady']);
+const namesWhere = (holds: (route: Route) => boolean) =>
+  tables.map(([, table]) =>
+    Object.entries(table)
+      .filter(([, route]) => holds(route))
+      .map(([name]) => name)
+      .sort(),
+  );
+
+it('only health needs no key', () => {
+  expect(namesWhere((route) => route.open === true)).toEqual([['health'], ['health'], ['health']]);
+});
+
+it('only what a worker reports to its hive takes the key of a worker', () => {
+  expect(namesWhere((route) => route.callers === 'workers')).toEqual([[], ['heartbeat', 'workerReady'], []]);
 });
 
 describe('a filled path', () => {

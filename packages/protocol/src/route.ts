@@ -26,8 +26,10 @@ export interface Route {
   readonly path: string;
   /** Older or neighbouring paths that behave the same. */
   readonly aliases?: readonly { readonly method?: Method; readonly path: string }[];
-  /** Answers without a key. */
+  /** Answers without a key: for health only. */
   readonly open?: true;
+  /** Who else may call than the holder of the service's key: with `workers`, each worker that the service knows, with its own key. */
+  readonly callers?: 'workers';
   /** The caller waits longer than for a usual call: no total deadline unless one is given. */
   readonly slow?: true;
   /** How often an idle stream shows that it lives, in milliseconds, where its reader must notice silence soon. Default 10 s. */

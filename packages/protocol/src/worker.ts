@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { MODEL_SOURCES } from './download.js';
-import { acceptAliases, optional, withDefault } from './field.js';
-import { backendSchema, deviceSchema, workerIdSchema } from './identifiers.js';
+import { acceptAliases, optional, rejectWith, withDefault } from './field.js';
+import { BACKENDS, backendSchema, deviceSchema, findHostileText, workerIdSchema } from './identifiers.js';
 import { errorEventSchema } from './inference.js';
 import { memoryFiguresSchema } from './model.js';
 import { modelRefSchema } from './model-ref.js';
 import { narrationSchema } from './narration.js';
+import { httpOriginSchema, patternText, timeSchema, toldFactsSchema, toldText } from './text.js';
 
 /**
  * `provisioning` → `starting` (process up, no callback yet) → `loading` → `idle` ⇄ `busy` → `draining` → gone.
@@ -26,11 +27,22 @@ export const WORKER_STATES = [
 export type WorkerState = (typeof WORKER_STATES)[number];
 export const workerStateSchema = z.enum(WORKER_STATES);
 
+const CAPABILITY = new RegExp(`^(?:${BACKENDS.join('|')})(?::\\d{1,3})?$`);
+
 const workerFailureSchema = z.object({
   code: z.string(),
   message: z.string(),
   details: optional(z.record(z.string(), z.unknown())),
 });
+
+/** A backend, or one device of it: `cuda`, `cuda:1`. */
+export const capabilitySchema = z
+  .string()
+  .superRefine(
+    rejectWith('INVALID_REQUEST', 'must be a backend, or a backend and the index of a device as in cuda:1', (text) =>
+      CAPABILITY.test(text) ? undefined : (findHostileText(text.slice(0, 64)) ?? 'unknown_backend'),
+    ),
+  );
 
 /** One worker as its hive lists it. */
 export const workerSchema = z.object({
@@ -139,36 +151,47 @@ export const workerStartEventSchema = z.discriminatedUnion('type', [
 ]);
 export type WorkerStartEvent = z.output<typeof workerStartEventSchema>;
 
+export const slotCountSchema = z.number().int().min(0).max(256);
+/** A process that may be looked at and ended: not the first one of the machine. */
+const processIdSchema = z.number().int().min(2).max(0x7fff_ffff);
+
+/** A failure as the worker tells it. */
+const toldFailureSchema = z.object({
+  code: patternText('must be the code of an error', /^[A-Z][A-Z0-9_]*$/, 64),
+  message: toldText(1_000),
+  details: optional(toldFactsSchema),
+});
+
 /** What a worker tells its hive when its server is bound (`loading`) and when its model is loaded (`idle`) or cannot be (`failed`). */
 export const readyCallbackSchema = z.object({
   worker_id: workerIdSchema,
-  url: z.string(),
-  model_ref: z.string(),
+  url: httpOriginSchema,
+  model_ref: modelRefSchema,
   backend: backendSchema,
   device: deviceSchema,
   state: withDefault(z.enum(['loading', 'idle', 'busy', 'draining', 'failed']), 'loading'),
-  vram_bytes: optional(z.number()),
+  vram_bytes: optional(z.number().min(0)),
   /** What the loaded model takes, by the engine's own account. */
   memory: optional(memoryFiguresSchema),
-  slots_total: optional(z.number().int()),
-  slots_available: optional(z.number().int()),
-  pid: optional(z.number().int()),
+  slots_total: optional(slotCountSchema),
+  slots_available: optional(slotCountSchema),
+  pid: optional(processIdSchema),
   /** Why the model could not be loaded; with state `failed`. */
-  error: optional(workerFailureSchema),
+  error: optional(toldFailureSchema),
 });
 export type ReadyCallback = z.output<typeof readyCallbackSchema>;
 
 /** Sent every 30 s, and at once when the number of free slots or the state changes. */
 export const heartbeatSchema = z.object({
   worker_id: workerIdSchema,
-  timestamp: z.string(),
+  timestamp: timeSchema,
   health_status: z.enum(['healthy', 'degraded']),
   state: optional(z.enum(['loading', 'idle', 'busy', 'draining'])),
-  slots_available: optional(z.number().int()),
+  slots_available: optional(slotCountSchema),
   /** Jobs that run now. */
-  jobs_active: optional(z.number().int()),
+  jobs_active: optional(slotCountSchema),
   /** When the last job ended. */
-  last_job_ended_at: optional(z.string()),
+  last_job_ended_at: optional(timeSchema),
 });
 export type Heartbeat = z.output<typeof heartbeatSchema>;
 

@@ -41,6 +41,7 @@ export async function startTestWorker(
       port: 0,
       callbackUrl: undefined,
       key,
+      keyFile: undefined,
       slots: 2,
       contextSize: undefined,
       logLevel: 'silent',

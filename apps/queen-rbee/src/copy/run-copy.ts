@@ -3,6 +3,7 @@ import { type Clock, type Logger, readSecretFile } from '@rbee/daemon-kit';
 import { createLink } from '../link/create-link.js';
 import { DirectLink } from '../link/direct-link.js';
 import type { Link } from '../link/link.js';
+import { LOCAL_KEY_ADVICE } from '../link/local-hive-key.js';
 import { sessionFactory } from '../link/session-factory.js';
 import type { CopyEndpoint, CopyJob } from './copy-job.js';
 import { sendModel } from './send-model.js';
@@ -36,9 +37,9 @@ function openLink(endpoint: CopyEndpoint, job: CopyJob, environment: CopyEnviron
   const parts = { ...environment, timeouts };
   if (!('record' in endpoint)) {
     const { node, url, tokenFile } = endpoint;
-    return new DirectLink({ ...parts, node, url, readKey: keyReader(tokenFile) });
+    return new DirectLink({ ...parts, node, url, readKey: keyReader(tokenFile), keyAdvice: LOCAL_KEY_ADVICE });
   }
-  const mock = mockHive && { url: mockHive.url, key: keyReader(mockHive.tokenFile)() };
+  const mock = mockHive && { url: mockHive.url, readKey: keyReader(mockHive.tokenFile) };
   return createLink(endpoint.record, {
     ...parts,
     createSession: sessionFactory({ ...parts, user: userInfo().username, simulated: mock !== undefined }),

@@ -130,7 +130,7 @@ describe('createLink', () => {
   });
 
   it('simulates SSH where that is wanted', async () => {
-    const mockHive = { url: hive.url, key: new Secret('right') };
+    const mockHive = { url: hive.url, readKey: () => new Secret('right') };
     const link = build(overSsh('gpu-box.lan'), { mockHive });
     await link.reach(narrate);
     expect(said).toEqual([

@@ -5,6 +5,7 @@ import type { HostKeys } from '../ssh/host-key.js';
 import type { SshAddress } from '../ssh/ssh-address.js';
 import { DirectLink } from './direct-link.js';
 import type { Link } from './link.js';
+import { LOCAL_KEY_ADVICE } from './local-hive-key.js';
 import { MockSshLink } from './mock-ssh-link.js';
 import type { RemoteSession } from './remote-session.js';
 import { SshLink } from './ssh-link.js';
@@ -21,7 +22,7 @@ export interface LinkParts {
   /** Program on the nodes that is used in place of the one in their install path. */
   readonly binaryPath: string | undefined;
   /** Hive that stands in for that of each node reached over SSH, while SSH is simulated; left out: nothing is. */
-  readonly mockHive?: { readonly url: string; readonly key: Secret | undefined } | undefined;
+  readonly mockHive?: { readonly url: string; readonly readKey: () => Secret | undefined } | undefined;
 }
 
 /** The link to a registered node, as its record says; nothing is connected yet. */
@@ -40,7 +41,7 @@ export function createLink(record: NodeRecord, parts: LinkParts): Link {
   const session = parts.createSession(node, ssh, record.hostKeys);
   const { mockHive } = parts;
   if (mockHive) {
-    return new MockSshLink({ ...parts, node, url: mockHive.url, readKey: () => mockHive.key, session });
+    return new MockSshLink({ ...parts, ...mockHive, node, keyAdvice: LOCAL_KEY_ADVICE, session });
   }
   const { clock, log, timeouts, binaryPath } = parts;
   return new SshLink({

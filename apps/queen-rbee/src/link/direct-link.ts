@@ -1,4 +1,12 @@
-import { type Clock, httpTransport, type Narrate, type Secret, type Target, type Timeouts } from '@rbee/daemon-kit';
+import {
+  type Clock,
+  httpTransport,
+  type Logger,
+  type Narrate,
+  type Secret,
+  type Target,
+  type Timeouts,
+} from '@rbee/daemon-kit';
 import { type LinkKind, RbeeError } from '@rbee/protocol';
 import { askHealth } from './ask-health.js';
 import { attemptHive } from './connect-hive.js';
@@ -16,7 +24,10 @@ export interface DirectLinkOptions {
   readonly url: string;
   /** Reads the hive's key, each time it is needed anew; `undefined`: it has none. */
   readonly readKey: () => Secret | undefined;
+  /** What to check when the hive refuses the key; left out: the file that the node was registered with. */
+  readonly keyAdvice?: string | undefined;
   readonly clock: Clock;
+  readonly log: Logger;
   readonly timeouts: Timeouts;
   /** RBEE_NO_JITTER and RBEE_NO_RETRY. */
   readonly variables: Readonly<Record<string, string | undefined>>;
@@ -34,13 +45,17 @@ export class DirectLink implements Link {
   readonly #gate = new StartGate<HiveHealth>();
 
   constructor(options: DirectLinkOptions) {
-    const { node, url, readKey, clock, timeouts } = options;
+    const { node, url, readKey, clock, timeouts, log } = options;
     this.#options = options;
     this.node = node;
     const way = { connectTimeoutMs: timeouts.connect };
     this.#workers = new WorkerTransports(way);
     this.#key = new LearnedKey(async () => readKey());
-    this.hive = { transport: keyedTransport(httpTransport({ ...way, name: 'rbee-hive', url }), this.#key), clock };
+    const advice =
+      options.keyAdvice ??
+      `give the node the key that this hive was started with: rbee-keeper setup update-node --name ${node} --hive-token-file FILE`;
+    const transport = httpTransport({ ...way, name: 'rbee-hive', url });
+    this.hive = { transport: keyedTransport(transport, this.#key, { node, advice, log }), clock };
   }
 
   /**

@@ -96,6 +96,11 @@ export class HiveProcess {
     return isRunning(this.#process);
   }
 
+  /** Tells it to read its configuration and its key again. */
+  hangUp(): void {
+    signalProcess(this.#process, 'SIGHUP');
+  }
+
   /** The last lines that the process wrote, oldest first. */
   async lastLines(): Promise<string[]> {
     const file = await open(this.#outputFile, 'r').catch((error: NodeJS.ErrnoException) => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { Secret, type Transport, type TransportRequest } from '@rbee/daemon-kit';
+import { Secret, silentLogger, type Transport, type TransportRequest } from '@rbee/daemon-kit';
 import { keyedTransport, LearnedKey } from './keyed-transport.js';
 
+const HIVE = { node: 'far', advice: 'look at the key file', log: silentLogger };
 const GET: TransportRequest = { method: 'GET', headers: { Accept: 'x' } };
 
 /** A service that wants a key, and notes what it is shown. */
@@ -37,7 +38,10 @@ describe('keyedTransport', () => {
       const key = keys[Math.min(reads++, keys.length - 1)];
       return key === undefined ? undefined : new Secret(key);
     };
-    return { service, transport: keyedTransport(service, new LearnedKey(read)), reads: () => reads };
+    const told: unknown[] = [];
+    const log = { ...silentLogger, info: (fields: object, message: string) => void told.push({ ...fields, message }) };
+    const transport = keyedTransport(service, new LearnedKey(read), { ...HIVE, log });
+    return { service, transport, reads: () => reads, told };
   };
 
   it('reads the key once for all requests', async () => {
@@ -46,6 +50,18 @@ describe('keyedTransport', () => {
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
     expect(service.shown).toEqual(['Bearer a', 'Bearer a', 'Bearer a']);
     expect(reads()).toBe(1);
+  });
+
+  it('shows nothing on a path that needs no key, whoever answers there', async () => {
+    const { service, transport } = build(undefined, 'a');
+    for (const path of ['/health', '/v1/health', '/v1/workers/list']) await transport.send(path, GET);
+    expect(service.shown).toEqual([undefined, undefined, 'Bearer a']);
+  });
+
+  it('says that a key cannot be read also where it needs none', async () => {
+    const unreadable = new LearnedKey(() => Promise.reject(new Error('ENOENT')));
+    const transport = keyedTransport(new LockedService(undefined), unreadable, HIVE);
+    await expect(transport.send('/v1/health', GET)).rejects.toThrow('ENOENT');
   });
 
   it('shows nothing where there is no key', async () => {
@@ -62,11 +78,37 @@ describe('keyedTransport', () => {
     expect(reads()).toBe(2);
   });
 
-  it('passes the rejection on when the key is still the same', async () => {
+  it('says which hive rejected the key, and what to check, when the key is still the same', async () => {
     const { service, transport } = build('b', 'a');
-    expect((await transport.send('/', GET)).status).toBe(401);
+    await expect(transport.send('/', GET)).rejects.toMatchObject({
+      code: 'INVALID_API_KEY',
+      message: 'the rbee-hive of far rejected the key of the queen',
+      details: { service: 'rbee-hive', node: 'far', reason: 'invalid_token' },
+      suggestion: 'look at the key file',
+    });
     expect(service.shown).toEqual(['Bearer a']);
-    expect(service.destroyed).toBe(0);
+    expect(service.destroyed).toBe(1);
+  });
+
+  it('says so as well when the next key is rejected, and when there is none', async () => {
+    await expect(build('c', 'a', 'b').transport.send('/', GET)).rejects.toMatchObject({ code: 'INVALID_API_KEY' });
+    await expect(build('c', undefined).transport.send('/', GET)).rejects.toMatchObject({
+      code: 'MISSING_API_KEY',
+      details: { service: 'rbee-hive', node: 'far', reason: 'missing_header' },
+    });
+  });
+
+  it('logs once which key it calls the hive with, and again when that is another one', async () => {
+    const { transport, told } = build('b', 'a', 'b');
+    await transport.send('/health', GET);
+    expect(told).toEqual([]);
+    for (const path of ['/', '/', '/x']) await transport.send(path, GET);
+    const line = (key: string) => ({
+      node: 'far',
+      identity: new Secret(key).fingerprint,
+      message: 'calling the hive with this key',
+    });
+    expect(told).toEqual([line('a'), line('b')]);
   });
 
   it('reads it anew only once for requests that were rejected together', async () => {
@@ -82,13 +124,14 @@ describe('keyedTransport', () => {
       if (reads++ === 0) throw new Error('no connection');
       return new Secret('a');
     });
-    const transport = keyedTransport(new LockedService('a'), key);
+    const transport = keyedTransport(new LockedService('a'), key, HIVE);
     await expect(transport.send('/', GET)).rejects.toThrow('no connection');
     expect((await transport.send('/', GET)).status).toBe(200);
   });
 
   it('does not wait for the key longer than its caller', async () => {
-    const transport = keyedTransport(new LockedService('a'), new LearnedKey(() => new Promise(() => undefined)));
+    const never = new LearnedKey(() => new Promise(() => undefined));
+    const transport = keyedTransport(new LockedService('a'), never, HIVE);
     const abort = new AbortController();
     const sending = transport.send('/', { ...GET, signal: abort.signal });
     abort.abort(new Error('enough'));

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -6,14 +6,19 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
+  callJson,
   DEFAULT_TIMEOUTS,
   identify,
+  type Logger,
   type ProcessIdentity,
+  Secret,
   type Spoken,
   silentLogger,
   systemClock,
   type Timeouts,
 } from '@rbee/daemon-kit';
+import { hiveRoutes } from '@rbee/protocol';
+import { LocalHiveKey } from './local-hive-key.js';
 import { LocalLink } from './local-link.js';
 import { StartedHiveRecord } from './started-hive-record.js';
 
@@ -32,6 +37,8 @@ describe('LocalLink', () => {
   let hivePort: number;
   let said: Spoken[];
   let links: LocalLink[];
+  let logged: { readonly message: string; readonly [field: string]: unknown }[];
+  const log: Logger = { ...silentLogger, info: (fields, message) => logged.push({ ...fields, message }) };
   const narrate = (spoken: Spoken) => said.push(spoken);
 
   beforeEach(async () => {
@@ -39,6 +46,7 @@ describe('LocalLink', () => {
     hivePort = await freePort();
     said = [];
     links = [];
+    logged = [];
   });
   afterEach(async () => {
     for (const link of links) {
@@ -53,13 +61,31 @@ describe('LocalLink', () => {
   /** A queen that has been killed: its start time is nobody's. */
   const killedQueen = () => record({ pid: process.pid, startTime: 'long ago' });
 
+  const outputOf = () => join(folder, 'rbee-hive.out.log');
+  const readingsOf = () => readFileSync(outputOf(), 'utf8').match(/read again/g)?.length ?? 0;
+  /** A child's output comes without an event of its own. */
+  const untilRead = async (times: number) => {
+    while (readingsOf() < times) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+  const keyFile = () => join(folder, 'secrets', 'hive.token');
+  const writeKey = (key: string, file = keyFile()) => {
+    mkdirSync(join(folder, 'secrets'), { recursive: true });
+    writeFileSync(file, `${key}\n`, { mode: 0o600 });
+    return file;
+  };
+  const list = (link: LocalLink) => callJson(link.hive, hiveRoutes.listWorkers);
+  const listWithoutKey = () => fetch(`http://127.0.0.1:${hivePort}/v1/workers/list`);
+
   const build = (
     behaviour: string,
     timeouts: Partial<Timeouts> = {},
     command = process.execPath,
     noted: StartedHiveRecord = record(me()),
+    { configured, stateFolder = folder }: { configured?: string; stateFolder?: string } = {},
   ) => {
-    const outputFile = join(folder, 'rbee-hive.out.log');
+    const hiveKey = new LocalHiveKey({ configured, stateFolder });
+    const variables = { ...process.env, RBEE_HIVE_TOKEN_FILE: hiveKey.file };
+    const outputFile = outputOf();
     const note = "require('node:fs').writeFileSync(process.argv[1], process.argv.slice(2).join(' '))";
     const cleanUpArgs = ({ pid, startTime }: ProcessIdentity) => [
       ...['-e', note, join(folder, 'cleaned-up')],
@@ -68,10 +94,11 @@ describe('LocalLink', () => {
     const args = [TINY_HIVE, behaviour, 'daemon', '--port', String(hivePort), '--owned'];
     const link = new LocalLink({
       clock: systemClock,
-      log: silentLogger,
+      log,
       timeouts: { ...DEFAULT_TIMEOUTS, ...timeouts },
       hivePort,
-      hiveCommand: { command, args, variables: process.env, outputFile, cleanUpArgs },
+      hiveKey,
+      hiveCommand: { command, args, variables, outputFile, cleanUpArgs },
       record: noted,
     });
     links.push(link);
@@ -267,5 +294,86 @@ describe('LocalLink', () => {
     rmSync(join(folder, 'cleaned-up'));
     await link.stopHive(narrate);
     expect(existsSync(join(folder, 'cleaned-up'))).toBe(false);
+  });
+
+  it('makes a key for the hive that it starts, and says once which one it calls it with', async () => {
+    const link = build('healthy');
+    expect(await link.findHive()).toBeUndefined();
+    await link.startHive(narrate);
+    expect(statSync(keyFile()).mode & 0o777).toBe(0o600);
+    expect((await listWithoutKey()).status).toBe(401);
+    expect(await list(link)).toEqual({ workers: [] });
+    await list(link);
+    const identity = new Secret(readFileSync(keyFile(), 'utf8').trim()).fingerprint;
+    const told = { message: 'calling the hive with this key', node: 'localhost', identity };
+    expect(logged.filter(({ message }) => message === told.message)).toEqual([told]);
+  });
+
+  it('gives its hive the key that the configuration names', async () => {
+    const configured = writeKey('our own key', join(folder, 'our.key'));
+    const link = build('healthy', {}, process.execPath, record(me()), { configured });
+    await link.startHive(narrate);
+    expect(await list(link)).toEqual({ workers: [] });
+    expect((await listWithoutKey()).status).toBe(401);
+    expect(existsSync(keyFile())).toBe(false);
+  });
+
+  it('calls a hive that it finds with the key of the file, also when that is made later or replaced', async () => {
+    const link = build('healthy');
+    const owner = build('healthy');
+    await list(link).catch(() => undefined);
+    await owner.startHive(narrate);
+    expect(await list(link)).toEqual({ workers: [] });
+    writeKey('another one');
+    owner.reloadHive();
+    await untilRead(1);
+    expect(await list(link)).toEqual({ workers: [] });
+  });
+
+  it('names the node, the service and the setting when the hive does not take the key', async () => {
+    await build('healthy').startHive(narrate);
+    const configured = writeKey('a key of something else', join(folder, 'other.key'));
+    const link = build('healthy', {}, process.execPath, record(me()), { configured });
+    await expect(list(link)).rejects.toMatchObject({
+      code: 'INVALID_API_KEY',
+      message: 'the rbee-hive of localhost rejected the key of the queen',
+      details: { service: 'rbee-hive', node: 'localhost', reason: 'invalid_token' },
+      suggestion: expect.stringContaining('auth.hive_token_file'),
+    });
+  });
+
+  it('starts no hive where there can be no key', async () => {
+    writeFileSync(join(folder, 'a-file'), '');
+    const link = build('healthy', {}, process.execPath, record(me()), { stateFolder: join(folder, 'a-file') });
+    await expect(link.startHive(narrate)).rejects.toMatchObject({
+      code: 'HIVE_START_FAILED',
+      message: expect.stringMatching(/^the hive of localhost cannot have a key: .*ENOTDIR/),
+      suggestion: expect.any(String),
+    });
+    expect(existsSync(outputOf())).toBe(false);
+  });
+
+  it('has the hive that it owns read its key again, and no other one, while calls go on', async () => {
+    const owner = build('healthy');
+    await owner.startHive(narrate);
+    const other = build('healthy');
+    await other.findHive();
+    await list(owner);
+    writeKey('the next key');
+    expect(await list(owner)).toEqual({ workers: [] });
+    other.reloadHive();
+    owner.reloadHive();
+    await untilRead(1);
+    expect(await list(owner)).toEqual({ workers: [] });
+    expect(readingsOf()).toBe(1);
+  });
+
+  it('has a hive that is starting read its key again once it runs', async () => {
+    const link = build('healthy');
+    await link.startHive((spoken) => {
+      if (/starting one/.test(spoken.human)) link.reloadHive();
+    });
+    await untilRead(1);
+    expect(readingsOf()).toBe(1);
   });
 });

@@ -4,16 +4,17 @@ import {
   httpTransport,
   type Logger,
   type Narrate,
-  type Secret,
   sleep,
   type Target,
   type Timeouts,
 } from '@rbee/daemon-kit';
-import { LOCALHOST, RbeeError } from '@rbee/protocol';
+import { isRbeeError, LOCALHOST, RbeeError } from '@rbee/protocol';
 import { askHealth } from './ask-health.js';
 import { type HiveCommand, HiveProcess } from './hive-process.js';
 import { hiveStartFailed } from './hive-start-error.js';
+import { keyedTransport, LearnedKey } from './keyed-transport.js';
 import type { HiveHealth, Link } from './link.js';
+import { LOCAL_KEY_ADVICE, type LocalHiveKey } from './local-hive-key.js';
 import { StartGate } from './start-gate.js';
 import type { StartedHiveRecord } from './started-hive-record.js';
 import { WorkerTransports } from './worker-transports.js';
@@ -26,9 +27,8 @@ export interface LocalLinkOptions {
   readonly log: Logger;
   readonly timeouts: Timeouts;
   readonly hivePort: number;
-  /** What the hive demands of its callers; `undefined`: nothing. */
-  readonly hiveKey?: Secret | undefined;
-  /** How a hive is started. */
+  readonly hiveKey: LocalHiveKey;
+  /** How a hive is started; its variables name the file of `hiveKey`. */
   readonly hiveCommand: HiveCommand;
   /** Where the hive that this queen starts is noted; left out: nowhere. */
   readonly record?: StartedHiveRecord | undefined;
@@ -40,19 +40,25 @@ export class LocalLink implements Link {
   readonly node = LOCALHOST;
   readonly hive: Target;
   readonly #options: LocalLinkOptions;
+  readonly #key: LearnedKey;
   readonly #workers: WorkerTransports;
   readonly #gate = new StartGate<HiveHealth>();
   /** The hive that this queen started and has to end; any other one stays as it is. */
   #owned: HiveProcess | undefined;
   /** A hive that this queen started and that was killed: its workers go on until another hive takes them over. */
   #killed: HiveProcess | undefined;
+  #starting = false;
+  /** Whether the hive that is starting has to read its configuration again once it can. */
+  #reloadDue = false;
 
   constructor(options: LocalLinkOptions) {
-    const { clock, timeouts, hivePort, hiveKey } = options;
+    const { clock, log, timeouts, hivePort, hiveKey } = options;
     this.#options = options;
     const url = `http://127.0.0.1:${hivePort}`;
     const transport = httpTransport({ name: 'rbee-hive', url, connectTimeoutMs: timeouts.connect });
-    this.hive = { transport, clock, key: hiveKey };
+    this.#key = new LearnedKey(async () => hiveKey.read());
+    const about = { node: this.node, advice: LOCAL_KEY_ADVICE, log };
+    this.hive = { transport: keyedTransport(transport, this.#key, about), clock };
     this.#workers = new WorkerTransports({ connectTimeoutMs: timeouts.connect });
   }
 
@@ -85,6 +91,16 @@ export class LocalLink implements Link {
   stopHive(narrate: Narrate): Promise<boolean> {
     const reason = new RbeeError('CANCELLED', `the hive of ${this.node} is being stopped`);
     return this.#gate.stop(reason, () => this.#stopOwned(narrate));
+  }
+
+  /**
+   * Has the hive that this queen owns read its configuration and its key again; any other one is let be. The key that the
+   * link knows stays in use until the hive refuses it: so it does not matter which of both reads a new one first.
+   */
+  reloadHive(): void {
+    if (this.#owned?.running) this.#hangUp(this.#owned);
+    // A signal to a program that does not attend to it yet would end it.
+    else this.#reloadDue = this.#starting;
   }
 
   reset(): void {
@@ -149,11 +165,22 @@ export class LocalLink implements Link {
   }
 
   async #start(narrate: Narrate, signal: AbortSignal): Promise<HiveHealth> {
+    this.#starting = true;
+    this.#reloadDue = false;
+    try {
+      return await this.#startNow(narrate, signal);
+    } finally {
+      this.#starting = false;
+    }
+  }
+
+  async #startNow(narrate: Narrate, signal: AbortSignal): Promise<HiveHealth> {
     const { clock, log, hivePort, hiveCommand } = this.#options;
     const startedAt = clock.monotonic();
     const say = (human: string, more: { duration_ms?: number } = {}) =>
       narrate({ actor: 'queen-rbee', action: 'hive_start', target: this.node, human, ...more });
     say(`no hive answers on port ${hivePort}: starting one`);
+    this.#provideKey();
     const hive = await HiveProcess.start(hiveCommand);
     log.info({ pid: hive.pid, node: this.node }, 'a hive was started');
     try {
@@ -179,6 +206,8 @@ export class LocalLink implements Link {
     this.#owned = hive;
     record?.write(hive.identity);
     this.#killed = undefined;
+    if (this.#reloadDue) this.#hangUp(hive);
+    this.#reloadDue = false;
     void hive.exited.then(({ code, signal }) => {
       if (this.#owned !== hive) return;
       this.#owned = undefined;
@@ -186,6 +215,25 @@ export class LocalLink implements Link {
       if (code !== 0) this.#killed = hive;
       log.warn({ pid: hive.pid, code, signal, node: this.node }, 'the hive ended by itself');
     });
+  }
+
+  #hangUp(hive: HiveProcess): void {
+    hive.hangUp();
+    this.#options.log.info({ pid: hive.pid, node: this.node }, 'told the hive to read its configuration again');
+  }
+
+  /** Whoever else is on this machine must not be able to ask a hive that is started here. Throws HIVE_START_FAILED. */
+  #provideKey(): void {
+    const { hiveKey, hivePort: port } = this.#options;
+    try {
+      hiveKey.provide();
+    } catch (error) {
+      if (!isRbeeError(error)) throw error;
+      const { message, suggestion } = error;
+      const why = `cannot have a key: ${message}`;
+      throw hiveStartFailed({ node: this.node, port, why, lastLines: [], ...(suggestion && { suggestion }) });
+    }
+    this.#key.forget();
   }
 
   async #untilHealthy(hive: HiveProcess, signal: AbortSignal): Promise<HiveHealth> {

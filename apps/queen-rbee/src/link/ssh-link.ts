@@ -63,7 +63,7 @@ export class SshLink implements Link {
   readonly #unanswered = new Set<string>();
 
   constructor(options: SshLinkOptions) {
-    const { node, session, clock, timeouts, hivePort, installPath } = options;
+    const { node, session, clock, log, timeouts, hivePort, installPath } = options;
     this.#options = options;
     this.node = node;
     this.#session = session;
@@ -76,7 +76,11 @@ export class SshLink implements Link {
     };
     this.#workers = new WorkerTransports(way);
     const url = `http://127.0.0.1:${hivePort}`;
-    this.hive = { transport: keyedTransport(httpTransport({ ...way, name: 'rbee-hive', url }), this.#key), clock };
+    const advice =
+      `that hive was started with another key than ~/.rbee/secrets/hive.token of ${node} holds: ` +
+      'end it there, and the queen starts one with that key, or start it with RBEE_HIVE_TOKEN_FILE naming that file';
+    const transport = httpTransport({ ...way, name: 'rbee-hive', url });
+    this.hive = { transport: keyedTransport(transport, this.#key, { node, advice, log }), clock };
     // The first listener: those of the link find everything reset.
     session.onLost(() => this.#closeTransports());
   }

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, silentLogger, systemClock } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
+import { LocalHiveKey } from '../link/local-hive-key.js';
 import { LocalLink } from '../link/local-link.js';
 import { ScriptedHive } from '../testing/scripted-hive.js';
 import { ScriptedLink } from '../testing/scripted-link.js';
@@ -22,6 +23,7 @@ describe('LiveNode', () => {
       log: silentLogger,
       timeouts: DEFAULT_TIMEOUTS,
       hivePort: hive.port,
+      hiveKey: new LocalHiveKey({ configured: undefined, stateFolder: '/nothing-here' }),
       hiveCommand: { command: 'false', args: [], variables: {}, outputFile: '/dev/null' },
     });
     const onChange = () => watch.touch();
@@ -111,7 +113,7 @@ describe('LiveNode', () => {
     await expect(node.connect()).rejects.toMatchObject({
       code: 'VERSION_MISMATCH',
       details: { hive_version: '0.2.0', queen_version: '0.1.0' },
-      suggestion: 'upgrade rbee-keeper and queen-rbee to 0.2.0',
+      suggestion: expect.stringContaining('upgrade rbee on this machine to 0.2.0'),
     });
     hive.version = '0.0.9';
     await expect(node.provideHive(() => undefined, new AbortController().signal)).rejects.toMatchObject({

@@ -128,7 +128,7 @@ export class NodeState {
   }
 
   keepKey(id: string, key: string | undefined): void {
-    this.#keys.set(id, key === undefined ? undefined : new Secret(key));
+    this.#keys.set(id, key === undefined ? undefined : new Secret(key).remember());
   }
 
   /** Whether it is known which key a worker needs, which may be none. */

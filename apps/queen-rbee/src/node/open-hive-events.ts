@@ -1,5 +1,6 @@
 import { callStream, type IncomingStream, readEvent, type Timeouts, withTimeout } from '@rbee/daemon-kit';
 import { type HiveEvent, hiveEventSchema, hiveRoutes, RbeeError } from '@rbee/protocol';
+import { askHealth } from '../link/ask-health.js';
 import type { Link } from '../link/link.js';
 import { checkHiveVersion } from './check-version.js';
 
@@ -21,6 +22,8 @@ export async function openHiveEvents(
   signal: AbortSignal,
 ): Promise<HiveEvents> {
   await link.reach(() => undefined, signal);
+  // The first request to whoever listens there shows no key: what is no hive must not learn it.
+  await askHealth(link.hive, { timeoutMs, signal });
   const stream = await callStream(link.hive, hiveRoutes.events, { signal, timeoutMs, silenceMs });
   try {
     const first = await withTimeout(link.hive.clock, timeoutMs, stream.messages.next(), () =>

@@ -1,9 +1,10 @@
-import { type Clock, type Logger, readSecretFile, userPaths } from '@rbee/daemon-kit';
+import { type Clock, type Logger, userPaths } from '@rbee/daemon-kit';
 import type { Backend, BackendStatus } from '@rbee/protocol';
 import type { QueenSettings } from '../config.js';
 import { Installer } from '../install/installer.js';
 import { INSTALLATION } from '../installation.js';
 import { createLink, type LinkParts } from '../link/create-link.js';
+import type { LocalHiveKey } from '../link/local-hive-key.js';
 import { sessionFactory } from '../link/session-factory.js';
 import type { NodeRouteParts } from '../node-routes.js';
 import type { NodeRecord } from '../registry/node-record.js';
@@ -22,6 +23,8 @@ export interface RegisteredNodesParts {
   readonly user: string;
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly nodes: Nodes;
+  /** That of the hive that stands for every node's while SSH is simulated. */
+  readonly hiveKey: LocalHiveKey;
   /** Told after every change of a node's workers. */
   readonly onChange: () => void;
 }
@@ -37,10 +40,10 @@ export interface RegisteredNodes {
  * registry that cannot be read is logged: this machine can be used all the same.
  */
 export async function openRegisteredNodes(parts: RegisteredNodesParts): Promise<RegisteredNodes> {
-  const { settings, clock, log, home, user, variables, nodes } = parts;
-  const { timeouts, remoteBinaryPath: binaryPath } = settings;
+  const { settings, clock, log, home, user, variables, nodes, hiveKey } = parts;
+  const { timeouts, remoteBinaryPath: binaryPath, mockHiveUrl } = settings;
   const registry = NodeRegistry.open({ file: settings.database, clock, log });
-  const simulated = settings.mockHiveUrl !== undefined;
+  const simulated = mockHiveUrl !== undefined;
   const createSession = sessionFactory({ clock, log, timeouts, home, user, variables, simulated });
   /** What was seen of a node; a node that was removed meanwhile needs none of it. */
   const writing = new Set<Promise<unknown>>();
@@ -61,7 +64,7 @@ export async function openRegisteredNodes(parts: RegisteredNodesParts): Promise<
     createSession: (node, address, hostKeys) => createSession(node, address, hostKeys),
     onOwned: (node, ownedHive) => remember(node, { ownedHive }),
     binaryPath,
-    mockHive: settings.mockHiveUrl === undefined ? undefined : { url: settings.mockHiveUrl, key: hiveKeyOf(settings) },
+    mockHive: mockHiveUrl === undefined ? undefined : { url: mockHiveUrl, readKey: () => hiveKey.read() },
   };
   const follow = (record: NodeRecord) => {
     const { name } = record;
@@ -107,10 +110,6 @@ export async function openRegisteredNodes(parts: RegisteredNodesParts): Promise<
     await registry.close();
   };
   return { routes: { registry, admin, installer, openSession }, close };
-}
-
-function hiveKeyOf({ hiveTokenFile }: QueenSettings) {
-  return hiveTokenFile === undefined ? undefined : readSecretFile(hiveTokenFile);
 }
 
 function toContact({ status, hive, reason }: NodeStanding, clock: Clock): NodeChanges {

@@ -1,4 +1,4 @@
-import type { Clock, Logger, Timeouts } from '@rbee/daemon-kit';
+import { type Clock, everyLive, type Logger, type Repeating, type Timeouts } from '@rbee/daemon-kit';
 
 /** A worker of which nothing was heard for too long. */
 export interface SilentWorker {
@@ -28,7 +28,7 @@ const LONGEST_PERIOD_MS = 5_000;
 /** Finds workers that are listed and have gone: whoever is silent for `heartbeat_stale` is asked once. One that still has a job is kept until that has ended. */
 export class StaleWatch {
   readonly #options: StaleWatchOptions;
-  readonly #stop: () => void;
+  readonly #repeating: Repeating;
   /** Since when workers that do not answer are kept for their jobs. */
   readonly #keptSince = new Map<string, number>();
   #looking = false;
@@ -36,7 +36,8 @@ export class StaleWatch {
   constructor(options: StaleWatchOptions) {
     this.#options = options;
     const { clock, log, timeouts } = options;
-    this.#stop = clock.every(Math.min(LONGEST_PERIOD_MS, timeouts.heartbeat_stale / 4), () => {
+    const period = () => Math.min(LONGEST_PERIOD_MS, timeouts.heartbeat_stale / 4);
+    this.#repeating = everyLive(clock, period, () => {
       this.look().catch((error: unknown) => log.error({ error }, 'silent workers could not be looked at'));
     });
   }
@@ -56,8 +57,13 @@ export class StaleWatch {
     }
   }
 
+  /** Goes by the time limits that count now. */
+  rearm(): void {
+    this.#repeating.rearm();
+  }
+
   close(): void {
-    this.#stop();
+    this.#repeating.stop();
   }
 
   async #judge(worker: SilentWorker): Promise<void> {

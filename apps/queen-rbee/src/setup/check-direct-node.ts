@@ -1,4 +1,12 @@
-import { type Clock, type Narrate, orAborted, readSecretFile, type Secret, type Timeouts } from '@rbee/daemon-kit';
+import {
+  type Clock,
+  type Logger,
+  type Narrate,
+  orAborted,
+  readSecretFile,
+  type Secret,
+  type Timeouts,
+} from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError } from '@rbee/protocol';
 import { DirectLink } from '../link/direct-link.js';
 import type { HiveHealth } from '../link/link.js';
@@ -9,6 +17,7 @@ import type { DirectAddress, NodeDraft } from './node-draft.js';
 
 export interface DirectCheckParts {
   readonly clock: Clock;
+  readonly log: Logger;
   readonly timeouts: Timeouts;
   readonly variables: Readonly<Record<string, string | undefined>>;
 }

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DEFAULT_TIMEOUTS, silentLogger, systemClock } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError, taskRequestSchema } from '@rbee/protocol';
+import { LocalHiveKey } from '../link/local-hive-key.js';
 import { LocalLink } from '../link/local-link.js';
 import { ModelSupply } from '../models/model-supply.js';
 import { LiveNode } from '../node/live-node.js';
@@ -45,7 +46,8 @@ describe('a task on a node whose connection is lost', () => {
       watch.touch();
     };
     const hiveCommand = { command: 'false', args: [], variables: {}, outputFile: '/dev/null' };
-    const local = new LocalLink({ clock, log: silentLogger, timeouts, hivePort: 1, hiveCommand });
+    const hiveKey = new LocalHiveKey({ configured: undefined, stateFolder: '/nothing-here' });
+    const local = new LocalLink({ clock, log: silentLogger, timeouts, hivePort: 1, hiveKey, hiveCommand });
     nodes = new Nodes(new LiveNode({ ...parts, link: local, onChange }), silentLogger);
     link = new ScriptedLink('ssh', 'far', hive.port);
     nodes.add(new LiveNode({ ...parts, link, onChange }));

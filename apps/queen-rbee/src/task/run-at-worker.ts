@@ -1,4 +1,4 @@
-import { type Clock, callJson, orAborted, type Target, type Timeouts } from '@rbee/daemon-kit';
+import { type Clock, callJson, orAborted, type Target, type Timeouts, type Transport } from '@rbee/daemon-kit';
 import { isRbeeError, RbeeError, workerRoutes } from '@rbee/protocol';
 import { isHiveLost } from '../node/at-node.js';
 import type { LiveNode } from '../node/live-node.js';
@@ -36,7 +36,14 @@ export async function runAtWorker(task: Task, output: TaskOutput, options: RunAt
     target = await node.reachWorker(workerId, { correlationId, signal });
     const modelDigest = node.worker(workerId)?.model_digest;
     const resume = task.tokensOut > 0 ? task.delivered.toResume() : undefined;
-    const stream = await dispatch(task, { clock, timeouts, variables, workerId, target, resume });
+    const stream = await dispatch(task, {
+      clock,
+      timeouts,
+      variables,
+      workerId,
+      target: forLargeBodies(target),
+      resume,
+    });
     accepted = true;
     if (resume) tellResumed(task, node, workerId);
     task.delivered.from = { node: node.name, workerId };
@@ -53,6 +60,17 @@ export async function runAtWorker(task: Task, output: TaskOutput, options: RunAt
     // Whoever does not want the answer any more does not wait to hear what became of the worker.
     throw await orAborted(explain(error, task, options, target, accepted), signal);
   }
+}
+
+/**
+ * Says with each request that its body may be larger than a worker takes otherwise: the queen has checked what a caller wrote
+ * against its own limit, and adds the tokens that a lost answer goes on from.
+ */
+function forLargeBodies(target: Target): Target {
+  const { transport } = target;
+  const send: Transport['send'] = (path, request) =>
+    transport.send(path, { ...request, headers: { ...request.headers, 'X-Rbee-Large-Body': '1' } });
+  return { ...target, transport: { peer: transport.peer, send, close: () => transport.close() } };
 }
 
 function tellResumed(task: Task, node: LiveNode, workerId: string): void {

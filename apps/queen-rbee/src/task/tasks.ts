@@ -1,5 +1,13 @@
 import { createHash, randomInt, randomUUID } from 'node:crypto';
-import { type Clock, type Logger, logFailure, orAborted, type Timeouts } from '@rbee/daemon-kit';
+import {
+  type Clock,
+  everyLive,
+  type Logger,
+  logFailure,
+  orAborted,
+  type Repeating,
+  type Timeouts,
+} from '@rbee/daemon-kit';
 import {
   RbeeError,
   resumeSchema,
@@ -67,7 +75,7 @@ export class Tasks {
   readonly #recovered: OwnedTask[] = [];
   /** Logs of ended tasks, as long as somebody reads them. */
   readonly #read = new Map<string, TaskLog>();
-  readonly #stopCleaning: () => void;
+  readonly #cleaning: Repeating;
   #tickets: number;
   #closed = false;
 
@@ -83,7 +91,16 @@ export class Tasks {
       return running;
     };
     this.#clean();
-    this.#stopCleaning = clock.every(Math.min(CLEANING_MS, timeouts.task_kept), () => this.#clean());
+    this.#cleaning = everyLive(
+      clock,
+      () => Math.min(CLEANING_MS, timeouts.task_kept),
+      () => this.#clean(),
+    );
+  }
+
+  /** Goes by the time limits that count now. */
+  rearm(): void {
+    this.#cleaning.rearm();
   }
 
   /** Tasks that have not ended, or whose end has not been committed. */
@@ -187,7 +204,7 @@ export class Tasks {
   async close(): Promise<void> {
     const { journal } = this.#options;
     this.#closed = true;
-    this.#stopCleaning();
+    this.#cleaning.stop();
     this.#commits.flush();
     for (const { task } of this.#recovered.splice(0)) {
       task.end();

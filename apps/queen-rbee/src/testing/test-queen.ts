@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { DEFAULT_TIMEOUTS, type Logger, silentLogger, systemClock, type Timeouts } from '@rbee/daemon-kit';
+import { DEFAULT_TIMEOUTS, type Logger, ServiceKey, silentLogger, systemClock, type Timeouts } from '@rbee/daemon-kit';
 import { SseDecoder, type SseMessage } from '@rbee/protocol';
 import { type Queen, type QueenParts, startQueen } from '../app.js';
 import type { QueenSettings } from '../config.js';
@@ -12,6 +12,8 @@ export interface TestQueenOptions {
   readonly hivePort: number;
   readonly settings?: Partial<Omit<QueenSettings, 'timeouts'>>;
   readonly timeouts?: Partial<Timeouts>;
+  /** File with the key of the queen; left out: she has none. */
+  readonly keyFile?: string;
   readonly variables?: QueenParts['variables'];
   readonly hiveProgram?: QueenParts['hiveProgram'];
   /** Left out: copies are done in this process. */
@@ -56,7 +58,7 @@ export class TestQueen {
 
   static async start(options: TestQueenOptions): Promise<TestQueen> {
     const logDir = mkdtempSync(join(tmpdir(), 'queen-test-'));
-    const settings: QueenSettings = {
+    const defaults: QueenSettings = {
       host: '127.0.0.1',
       port: 0,
       ephemeral: false,
@@ -66,7 +68,6 @@ export class TestQueen {
       logDir,
       logLevel: 'silent',
       silent: true,
-      apiTokenFile: undefined,
       hiveTokenFile: undefined,
       bodyBytes: 1024 * 1024,
       queueLength: 256,
@@ -75,9 +76,10 @@ export class TestQueen {
       remoteBinaryPath: undefined,
       remoteGitRepoDir: undefined,
       mockHiveUrl: undefined,
-      ...options.settings,
       timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
     };
+    // With the getters of the given ones, which are settings that change.
+    const settings = Object.defineProperties(defaults, Object.getOwnPropertyDescriptors(options.settings ?? {}));
     const environment = {
       clock: systemClock,
       log: options.log ?? silentLogger,
@@ -87,6 +89,7 @@ export class TestQueen {
     const queen = await startQueen({
       ...environment,
       settings,
+      key: options.keyFile === undefined ? undefined : ServiceKey.load({ kind: 'file', path: options.keyFile }),
       pid: process.pid,
       user: userInfo().username,
       runCopy: options.runCopy ?? ((job, signal) => runCopy(job, environment, signal)),
@@ -106,6 +109,11 @@ export class TestQueen {
   async stop(): Promise<void> {
     await this.#queen.stop('the test is over');
     rmSync(this.logDir, { recursive: true, force: true });
+  }
+
+  /** Tells the queen that her settings have changed. */
+  noteSettings(): void {
+    this.#queen.noteSettings();
   }
 
   /** Begins to shut down and does not wait for it. */

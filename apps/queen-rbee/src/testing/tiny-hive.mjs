@@ -1,5 +1,5 @@
 // A hive in one small program, for tests of how one is started and ended. It is told how to behave by its first argument.
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 
 const [behaviour, , , port] = process.argv.slice(2);
@@ -25,8 +25,20 @@ const answerHealth = (response) => {
   response.setHeader('Content-Type', 'application/json');
   response.end(JSON.stringify({ status: 'alive', version, api_version: 'v1', pid: process.pid }));
 };
+const readKey = () => {
+  // biome-ignore lint/style/noProcessEnv: it is a program, and this is how the queen tells it
+  const file = process.env.RBEE_HIVE_TOKEN_FILE;
+  return file === undefined ? undefined : readFileSync(file, 'utf8').trim();
+};
+let key = readKey();
+const answerWorkers = (request, response) => {
+  const known = key === undefined || request.headers.authorization === `Bearer ${key}`;
+  response.writeHead(known ? 200 : 401, { 'Content-Type': 'application/json' });
+  response.end(JSON.stringify(known ? { workers: [] } : {}));
+};
 const server = createServer((request, response) => {
   if (behaviour !== 'ill' && request.url === '/v1/health') return answerHealth(response);
+  if (behaviour !== 'ill' && request.url === '/v1/workers/list') return answerWorkers(request, response);
   if (behaviour === 'ill' || request.url !== '/v1/events') return response.writeHead(404).end();
   response.writeHead(200, { 'Content-Type': 'text/event-stream' });
   response.write(`event: snapshot\ndata: ${JSON.stringify(snapshot)}\n\n`);
@@ -55,6 +67,10 @@ if (behaviour.startsWith('killed:')) {
     process.kill(process.pid, 'SIGKILL');
   }
 }
+process.on('SIGHUP', () => {
+  key = readKey();
+  process.stdout.write('tiny hive: read again\n');
+});
 process.on('SIGTERM', () => {
   if (behaviour === 'stubborn') return;
   if (behaviour === 'dying') process.kill(process.pid, 'SIGKILL');

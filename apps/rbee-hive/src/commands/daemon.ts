@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { type Environment, runUntilEnded } from '@rbee/daemon-kit';
+import { type Environment, Hangups, runUntilEnded } from '@rbee/daemon-kit';
 import { VERSION } from '@rbee/protocol';
 import { type HiveFlags, loadHiveConfig } from '../config.js';
 import { startDetached } from '../detached-daemon.js';
@@ -25,15 +25,26 @@ export const daemon = defineCommand({
 });
 
 async function runHive(flags: HiveFlags, { environment, signals, installation }: CommandContext): Promise<number> {
-  const config = loadHiveConfig(environment, flags);
-  // The other commands do without the server and the database.
-  const { createHive } = await import('../app.js');
-  const hive = await createHive(environment, config, installation);
-  // Standard output may be a file on a disk that is full.
-  environment.stdout.on('error', (error) => hive.log.warn({ error }, 'standard output cannot be written'));
-  environment.stdout.write(`rbee-hive ${VERSION} listens on ${hive.url}\n`);
-  const deadlineMs = config.timeouts.hive_shutdown + AFTER_SHUTDOWN_MS;
-  return runUntilEnded(hive, { signals, clock: environment.clock, deadlineMs, log: hive.log });
+  const { clock, stdout } = environment;
+  const hangups = new Hangups(signals, clock);
+  try {
+    const config = loadHiveConfig(environment, flags);
+    // The other commands do without the server and the database.
+    const { createHive } = await import('../app.js');
+    const hive = await createHive(environment, config, installation);
+    // Standard output may be a file on a disk that is full.
+    stdout.on('error', (error) => hive.log.warn({ error }, 'standard output cannot be written'));
+    stdout.write(`rbee-hive ${VERSION} listens on ${hive.url}\n`);
+    return await runUntilEnded(hive, {
+      ...{ signals, clock, log: hive.log },
+      get deadlineMs() {
+        return config.timeouts.hive_shutdown + AFTER_SHUTDOWN_MS;
+      },
+      onHangup: { hangups, run: () => hive.reload() },
+    });
+  } finally {
+    hangups.close();
+  }
 }
 
 async function leaveBehind(environment: Environment, flags: HiveFlags): Promise<number> {

@@ -356,6 +356,31 @@ describe('requests', () => {
     expect(stage.hub.limits).toEqual([500, 1000]);
   });
 
+  it('begin, and go faster, as soon as they may', async () => {
+    const limits = { maxActive: 1, bytesPerSecond: 1000 };
+    const stage = newStage({
+      get maxActive() {
+        return limits.maxActive;
+      },
+      get bytesPerSecond() {
+        return limits.bytesPerSecond;
+      },
+    });
+    const gate = defer<void>();
+    stage.hub.gate = gate.promise;
+    const first = await stage.request(q4);
+    const second = await stage.request(hf('o/r', 'Q8_0'));
+    while (stage.hub.sending < 1) await stage.clock.advance(0);
+    expect(second.download.progress).toEqual({ stage: 'waiting', position: 1 });
+    limits.maxActive = 2;
+    limits.bytesPerSecond = 4000;
+    stage.downloads.limitsChanged();
+    while (stage.hub.sending < 2) await stage.clock.advance(0);
+    expect(stage.hub.limits).toEqual([4000, 2000]);
+    gate.resolve();
+    await stage.until(Promise.all([first.download.done, second.download.done]));
+  });
+
   it('end when the hive does', async () => {
     const stage = newStage();
     stage.hub.faults.push({ stallAfter: 10 });

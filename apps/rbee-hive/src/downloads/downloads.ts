@@ -37,7 +37,10 @@ export interface DownloadsOptions {
   readonly timeouts: Timeouts;
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly modelsDir: string;
-  /** How many downloads from the hub run at once; copies from other nodes are bounded by whoever sends them. */
+  /**
+   * How many downloads from the hub run at once; copies from other nodes are bounded by whoever sends them. Read when it is
+   * needed, as is the next one: who changes one of them calls `limitsChanged`.
+   */
   readonly maxActive: number;
   /** Limit for all downloads from the hub together. */
   readonly bytesPerSecond: number | undefined;
@@ -106,8 +109,14 @@ export class Downloads {
   private readonly closing = new AbortController();
 
   constructor(private readonly options: DownloadsOptions) {
-    this.bandwidth = new Bandwidth(options.bytesPerSecond);
-    this.turns = new Turns(options.maxActive);
+    this.bandwidth = new Bandwidth(() => options.bytesPerSecond);
+    this.turns = new Turns(() => options.maxActive);
+  }
+
+  /** Puts limits that have changed into effect: for downloads that run as well, and for those that wait for a turn. */
+  limitsChanged(): void {
+    this.bandwidth.changed();
+    this.turns.changed();
   }
 
   /**

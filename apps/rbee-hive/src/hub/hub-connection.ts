@@ -52,7 +52,7 @@ export class HubConnection {
       bodyTimeout: silenceMs,
     });
     this.origin = new URL(endpoint).origin;
-    this.token = token === undefined ? undefined : new Secret(token);
+    this.token = token === undefined ? undefined : new Secret(token).remember();
   }
 
   get endpoint(): string {
@@ -98,7 +98,7 @@ export class HubConnection {
       'user-agent': `rbee/${VERSION}`,
       'accept-encoding': 'identity',
       ...headers,
-      ...(isHub && this.token ? { authorization: `Bearer ${this.token.reveal()}` } : {}),
+      ...(isHub && this.token ? { authorization: this.token.header() } : {}),
     };
     try {
       const { statusCode, headers, body } = await request(url.href, { dispatcher: this.agent, headers: all, signal });

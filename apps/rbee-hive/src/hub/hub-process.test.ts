@@ -87,12 +87,13 @@ describe('the hub in a process of its own', () => {
     await server.addRepo(REPO, { 'x.gguf': { bytes: BYTES } }, { gated: 'hf_right' });
     server.faults.push({ on: 'listing', silent: true, times: 1 });
     const stop = new AbortController();
-    const hub = start({ token: 'hf_right', variables: { HF_TOKEN: 'hf_right' } });
+    const variables = { HF_TOKEN: 'hf_right', CREDENTIALS_DIRECTORY: '/run/of-hive', RBEE_HIVE_TOKEN_FILE: '/of-hive' };
+    const hub = start({ token: 'hf_right', variables });
     const held = hub.listFiles(REPO, stop.signal);
     while (server.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
     const [pid] = await clientsOf(CLIENT.path);
     for (const file of ['cmdline', 'environ']) {
-      expect(await readFile(`/proc/${pid}/${file}`, 'utf8')).not.toContain('hf_right');
+      expect(await readFile(`/proc/${pid}/${file}`, 'utf8')).not.toMatch(/hf_right|of-hive/);
     }
     stop.abort(new Error('not any more'));
     await expect(held).rejects.toThrow('not any more');
@@ -182,6 +183,13 @@ describe('the hub in a process of its own', () => {
       message: 'the process that fetches from the hub ended with code 1: Error: no such luck',
       cause: expect.objectContaining({ message: expect.stringContaining('token=[REDACTED]') }),
     });
+  });
+
+  it('hides the token in what its process said', async () => {
+    const script = join(folder, 'client.mjs');
+    await writeFile(script, `console.error('the hub knows no plain-words-of-a-token'); process.exitCode = 1;`);
+    const failed = start({ script, token: 'plain-words-of-a-token' }).listFiles(REPO, forever);
+    await expect(failed).rejects.toThrow(/ended with code 1: the hub knows no \[REDACTED\]$/);
   });
 
   it('fails when there is no client', async () => {

@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import { type Clock, redact } from '@rbee/daemon-kit';
 import { fromErrorEnvelope, RbeeError } from '@rbee/protocol';
 import type { HubSettings } from '../config.js';
+import { withoutSecrets } from '../workers/launch-plan.js';
 import type { WorkerProgram } from '../workers/worker-process.js';
 import type { FetchEvent, Fetching, FetchJob, FetchOptions, Hub, HubFile } from './hub.js';
 import type { HubClientJob, HubClientLine, HubClientOrder, HubWork } from './hub-messages.js';
@@ -71,15 +72,20 @@ class HubClient {
     const silence_ms = 'fetch' in this.work ? 2 * silenceMs : silenceMs;
     signal.throwIfAborted();
     const token = await readHubToken(hub);
-    signal.throwIfAborted();
-    const end = await this.live(
-      { endpoint: hub.endpoint, token: token?.reveal(), silence_ms, work: this.work },
-      signal,
-    );
-    // A file that is there is there, whatever anybody wished meanwhile.
-    if (this.outcome && !(this.outcome instanceof Error)) return this.outcome;
-    signal.throwIfAborted();
-    throw this.outcome ?? this.toDeath(end);
+    try {
+      signal.throwIfAborted();
+      const end = await this.live(
+        { endpoint: hub.endpoint, token: token?.reveal(), silence_ms, work: this.work },
+        signal,
+      );
+      // A file that is there is there, whatever anybody wished meanwhile.
+      if (this.outcome && !(this.outcome instanceof Error)) return this.outcome;
+      signal.throwIfAborted();
+      throw this.outcome ?? this.toDeath(end);
+    } finally {
+      // Until here it is hidden in whatever the process says.
+      token?.dispose();
+    }
   }
 
   /** Without effect once the process has ended. */
@@ -93,7 +99,7 @@ class HubClient {
     const { program, variables, clock } = this.options;
     const args = [...(program.nodeArguments ?? []), program.path, ...(program.arguments ?? [])];
     // The token goes over the pipe; other processes of the same user can read an environment.
-    const { HF_TOKEN: _, ...env } = variables;
+    const env = withoutSecrets(variables);
     // A session of its own: Ctrl+C in the hive's terminal is for the hive to handle.
     const child = spawn(process.execPath, args, { env, stdio: 'pipe', detached: true });
     this.child = child;

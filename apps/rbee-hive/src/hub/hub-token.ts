@@ -8,12 +8,12 @@ const MAX_LENGTH = 4096;
 
 /**
  * The token for the hub: from the environment, else from its file, which is read anew each time and may be missing.
- * Throws MODEL_ACCESS_DENIED when what is there cannot be a token.
+ * `redact` hides it until it is disposed of. Throws MODEL_ACCESS_DENIED when what is there cannot be a token.
  */
 export async function readHubToken({ token, tokenFile }: HubSettings): Promise<Secret | undefined> {
   const text = (token?.reveal() ?? (await readIfThere(tokenFile)))?.trim();
   if (!text) return undefined;
-  if (text.length <= MAX_LENGTH && /^[\x21-\x7e]+$/.test(text)) return new Secret(text);
+  if (text.length <= MAX_LENGTH && /^[\x21-\x7e]+$/.test(text)) return new Secret(text).remember();
   const source = token ? 'HF_TOKEN' : 'the token file of the hub';
   throw new RbeeError(
     'MODEL_ACCESS_DENIED',

@@ -13,7 +13,7 @@ export async function resolveFileRef(path: string, roots: readonly string[]): Pr
   }
   const file = resolve(path);
   const root = await findRoot(file, roots);
-  if (root === undefined) throw invalidPath('outside_root', 'lies outside the folders that models may come from');
+  if (root === undefined) throw invalidPath('absolute_path', 'lies outside the folders that models may come from');
   let current = root;
   const parts = relative(root, file).split(sep);
   for (const [depth, part] of parts.entries()) {

@@ -131,7 +131,7 @@ describe('file references', () => {
 
   it('outside the roots are refused without naming the path', async () => {
     const refused = provide('file:///etc/passwd');
-    await expect(refused).rejects.toMatchObject({ code: 'INVALID_PATH', details: { reason: 'outside_root' } });
+    await expect(refused).rejects.toMatchObject({ code: 'INVALID_PATH', details: { reason: 'absolute_path' } });
     await expect(refused).rejects.not.toThrow(/passwd/);
   });
 

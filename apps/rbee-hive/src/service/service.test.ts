@@ -28,11 +28,12 @@ const plan: ServicePlan = {
 };
 
 describe('the systemd unit', () => {
-  it('is restarted after a failure, ends in order and starts with the machine', () => {
+  it('is restarted after a failure, reads anew upon a reload, ends in order and starts with the machine', () => {
     const unit = renderSystemdUnit(plan);
     const launcher = '"/home/me/rbee/current/apps/rbee-hive/bin/rbee-hive.js"';
     expect(unit).toContain(`\nExecStart="/usr/bin/node" ${launcher} "daemon"\n`);
     expect(unit).toContain('\nEnvironment="RBEE_HIVE_TOKEN_FILE=/home/me/.rbee/secrets/hive.token"\n');
+    expect(unit).toContain('\nExecReload=/bin/kill -HUP $MAINPID\n');
     expect(unit).toContain('\nRestart=on-failure\n');
     expect(unit).toContain('\nKillMode=mixed\n');
     expect(unit).toContain('\nWantedBy=default.target\n');

@@ -5,7 +5,7 @@ const STOP_SECONDS = 45;
 
 /**
  * Unit for systemd's user manager. A port that another hive holds is tried again until it is free. Only the hive itself
- * gets SIGTERM: it ends its workers, in order.
+ * gets SIGTERM: it ends its workers, in order. `systemctl --user reload` lets it read its configuration and key again.
  */
 export function renderSystemdUnit(plan: ServicePlan): string {
   return `[Unit]
@@ -15,6 +15,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=simple
 ExecStart=${renderCommand(serviceCommand(plan))}
+ExecReload=/bin/kill -HUP $MAINPID
 Environment=${quote(`RBEE_HIVE_TOKEN_FILE=${plan.tokenFile}`)}
 Restart=on-failure
 RestartSec=5

@@ -37,8 +37,17 @@ export function workerArguments(spec: WorkerSpec, address: WorkerAddress): strin
   ];
 }
 
+/** Variables that lead to a secret of the hive, or are one. */
+const SECRETS = ['HF_TOKEN', 'CREDENTIALS_DIRECTORY', 'RBEE_HIVE_TOKEN_FILE'];
 /** Variables that only the hive itself has use for. */
-const NOT_FOR_WORKERS = new Set(['HF_TOKEN', 'RBEE_PROBE_FILE', 'RBEE_CATALOG_DB', 'RBEE_HIVE_TOKEN_FILE']);
+const NOT_FOR_WORKERS = new Set([...SECRETS, 'RBEE_PROBE_FILE', 'RBEE_CATALOG_DB']);
+
+/** The hive's environment without what leads to its secrets: no program that it starts inherits them. */
+export function withoutSecrets(
+  variables: Readonly<Record<string, string | undefined>>,
+): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(variables).filter(([name]) => !SECRETS.includes(name)));
+}
 
 /**
  * Environment of the worker process. One libuv thread keeps all decode calls on one thread, which the compute threads

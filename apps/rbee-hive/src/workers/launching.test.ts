@@ -40,8 +40,9 @@ describe('the launch plan', () => {
     ['metal', 0, {}],
     ['cuda', 1, { CUDA_DEVICE_ORDER: 'PCI_BUS_ID', CUDA_VISIBLE_DEVICES: '1' }],
     ['vulkan', 2, { GGML_VK_VISIBLE_DEVICES: '2' }],
-  ] as const)('shows a %s worker its device only', (backend, device, expected) => {
-    const inherited = { PATH: '/bin', HF_TOKEN: 'hf_secret', UV_THREADPOOL_SIZE: '8' };
+  ] as const)('shows a %s worker its device only, and no way to a secret', (backend, device, expected) => {
+    const secrets = { HF_TOKEN: 'hf_secret', CREDENTIALS_DIRECTORY: '/run/c', RBEE_HIVE_TOKEN_FILE: '/h' };
+    const inherited = { PATH: '/bin', ...secrets, UV_THREADPOOL_SIZE: '8' };
     expect(workerVariables({ backend, device }, inherited)).toEqual({
       PATH: '/bin',
       UV_THREADPOOL_SIZE: '1',

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { callJson, identify, isRunning } from '@rbee/daemon-kit';
@@ -15,7 +15,10 @@ const start = async ({ config, timeouts, ...options }: TestHiveOptions = {}, mac
     timeouts: { ready_poll: 1, ...timeouts },
   });
 };
-afterEach(() => hive.stop());
+afterEach(async () => {
+  await hive.stop();
+  rmSync(PROBE_FILE, { force: true });
+});
 
 const PROBE_FILE = join(process.env.TMPDIR ?? '/tmp', `rbee-probe-${process.pid}.json`);
 /** A machine whose workers hold what they hold; its figures are those without them. */

@@ -1,4 +1,4 @@
-import type { Clock, Logger, Narrate, ProcessIdentity, Timeouts } from '@rbee/daemon-kit';
+import type { Clock, Logger, Narrate, ProcessIdentity, Secret, Timeouts } from '@rbee/daemon-kit';
 import {
   type Heartbeat,
   type HiveEvent,
@@ -75,6 +75,11 @@ export class WorkerPool {
 
   list(): WorkerView[] {
     return this.present.map((worker) => worker.toView());
+  }
+
+  /** The keys with which the workers of this hive call back, failed ones included: they tell why. */
+  *keys(): Iterable<Secret> {
+    for (const { key } of this.workers.values()) if (key !== undefined) yield key;
   }
 
   find(workerId: string): Worker | undefined {

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { BUNDLED_MODEL_REF } from '@rbee/protocol';
 import type { CommandContext } from '../command-context.js';
-import { toPrintable } from '../printable-text.js';
+import { toPrintableAnswer } from '../printable-text.js';
 import { reportError } from '../report-error.js';
 import { type ChatInput, renderSlashHelp } from './slash-command.js';
 import type { Talk } from './talk.js';
@@ -54,7 +54,8 @@ export async function runSlashCommand(
 function showHistory({ conversation }: Talk, { output }: CommandContext): void {
   const { bold } = output.palette;
   if (conversation.messages.length === 0) output.remark('Nothing has been said yet.');
-  for (const { role, content } of conversation.messages) output.block(`${bold(`${role}:`)} ${toPrintable(content)}`);
+  for (const { role, content } of conversation.messages)
+    output.block(`${bold(`${role}:`)} ${toPrintableAnswer(content)}`);
 }
 
 function saveConversation(file: string, { conversation }: Talk, { env, output }: CommandContext): void {

@@ -1,4 +1,4 @@
-import { didYouMean } from '../did-you-mean.js';
+import { didYouMean } from '@rbee/daemon-kit/client';
 
 /** Commands within a conversation: what each takes, and what it does. */
 export const SLASH_COMMANDS = {

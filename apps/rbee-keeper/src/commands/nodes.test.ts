@@ -149,7 +149,7 @@ describe('setup add-node', () => {
     [['--ssh-host', 'a', '--git-repo', 'ext::sh -c x'], 'INVALID_REQUEST', ['--git-repo: must be a git address']],
     [['--ssh-host', 'a', '--install-path', 'rbee'], 'INVALID_PATH', ['--install-path: must be an absolute path']],
     [['--ssh-host', 'a', '--backends', 'cuda,abacus'], 'INVALID_BACKEND', ['--backends: must be one of cpu, cuda']],
-    [['--ssh-host', 'a', '--devices', 'abacus=1'], 'INVALID_REQUEST', ['--devices: must be one of cpu, cuda']],
+    [['--ssh-host', 'a', '--devices', 'abacus=1'], 'INVALID_REQUEST', ['--devices: each key must be one of cpu, cuda']],
     [['--ssh-host', 'a', '--devices', 'cuda=9999'], 'INVALID_REQUEST', ['--devices: must be at most 1024']],
     [['--ssh-host', 'a', '--hive-port', '80'], 'INVALID_REQUEST', ['--hive-port: must be at least 1024']],
     [['--hive-url', 'http://10.0.0.2:9200'], 'INVALID_REQUEST', ['--hive-token-file: is required with --hive-url']],

@@ -1,5 +1,5 @@
+import { didYouMean } from '@rbee/daemon-kit/client';
 import { findModel, type ModelRef, type NodeModel, parseModelRef, RbeeError } from '@rbee/protocol';
-import { didYouMean } from '../did-you-mean.js';
 import { toModelRef } from '../inference/model-argument.js';
 import type { KeeperEnvironment } from '../keeper-environment.js';
 import type { QueenClient } from '../queen/queen-client.js';

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -38,6 +38,13 @@ describe('a command that finds no queen', () => {
     expect(here.starts[0]?.args).toBe(
       `daemon --port ${here.port} --ephemeral --keep-alive 600000ms --config ${config}`,
     );
+  });
+
+  it('keeps what the queen writes in the folder of the logs that is configured', async () => {
+    const here = await place('', { RBEE_LOG_DIR: 'elsewhere/logs' });
+    await runKeeper(['workers', 'list'], here.options);
+    expect(existsSync(join(here.home, 'elsewhere', 'logs', 'queen-rbee.out.log'))).toBe(true);
+    expect(existsSync(join(here.home, '.rbee'))).toBe(false);
   });
 
   it('shares one queen with another command that starts at the same moment', async () => {

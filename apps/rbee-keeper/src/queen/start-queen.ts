@@ -8,7 +8,6 @@ import {
   type StartedProcess,
   sleep,
   startProcess,
-  userPaths,
 } from '@rbee/daemon-kit/client';
 import { RbeeError } from '@rbee/protocol';
 import { readOutputSince } from './output-since.js';
@@ -77,10 +76,9 @@ interface Launched {
 }
 
 async function launch(control: QueenControl, how: { ephemeral: boolean; keepAliveMs?: number }): Promise<Launched> {
-  const { env } = control.surroundings;
-  const { logs } = userPaths(env);
-  makeStateFolder(logs);
-  const file = join(logs, 'queen-rbee.out.log');
+  const { env, settings } = control.surroundings;
+  makeStateFolder(settings.logDir);
+  const file = toOutputFile(settings);
   const descriptor = openOutput(file);
   try {
     const { size: offset } = fstatSync(descriptor);
@@ -103,6 +101,11 @@ async function launch(control: QueenControl, how: { ephemeral: boolean; keepAliv
   }
 }
 
+/** What a queen that was started here writes to its terminal. */
+function toOutputFile({ logDir }: QueenSurroundings['settings']): string {
+  return join(logDir, 'queen-rbee.out.log');
+}
+
 function openOutput(file: string): number {
   try {
     return openSync(file, 'a', 0o600);
@@ -114,7 +117,7 @@ function openOutput(file: string): number {
 function toFileError(file: string, cause: NodeJS.ErrnoException): RbeeError {
   return new RbeeError('CONFIG_INVALID', `cannot write the file ${file} (${cause.code ?? 'unknown cause'})`, {
     details: { path: file, cause: cause.code },
-    suggestion: 'give this user write permission on it, or set HOME to a folder that it may write to',
+    suggestion: 'give this user write permission on it, or name another folder as paths.log_dir in the configuration',
     cause,
   });
 }
@@ -156,10 +159,9 @@ function describeExit({ code, signal }: Exit): string {
 }
 
 function toStartError(control: QueenControl, why: string, output: readonly string[], cause?: unknown): RbeeError {
-  const { logs } = userPaths(control.surroundings.env);
   return new RbeeError('QUEEN_START_FAILED', `queen-rbee could not be started: ${why}`, {
     details: { url: control.address.url, output },
-    suggestion: `see what it wrote: ${join(logs, 'queen-rbee.out.log')}`,
+    suggestion: `see what it wrote: ${toOutputFile(control.surroundings.settings)}`,
     cause,
   });
 }

@@ -1,2 +1,3 @@
 export * from './evil-peer.js';
 export * from './manual-clock.js';
+export * from './scan-routes.js';

@@ -1,11 +1,10 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { type Environment, settingSchema, userPaths } from '@rbee/daemon-kit';
+import { type Environment, ensureSecretFile, settingSchema, userPaths } from '@rbee/daemon-kit';
 import { RbeeError } from '@rbee/protocol';
 import { loadHiveConfig } from '../../config.js';
 import { INSTALLATION_ROOT } from '../../installation.js';
 import { chooseServiceManager } from '../../service/choose-manager.js';
-import { ensureTokenFile } from '../../service/token-file.js';
 import { defineCommand, printJson, UsageError } from '../command.js';
 
 const LAUNCHER = join('apps', 'rbee-hive', 'bin', 'rbee-hive.js');
@@ -24,7 +23,7 @@ export const serviceInstall = defineCommand({
     };
     requireFile(plan.node);
     const manager = chooseServiceManager(environment);
-    ensureTokenFile(plan.tokenFile);
+    ensureSecretFile(plan.tokenFile).dispose();
     const file = await manager.install(plan);
     printJson(environment, { installed: file, node: plan.node, launcher: plan.launcher });
     return 0;

@@ -30,7 +30,7 @@ export class DownloadStage {
 
   /** A hive that begins with what an earlier one has left. */
   start(): Downloads {
-    this.downloads = new Downloads({
+    const options: DownloadsOptions = {
       ...{ hub: this.hub, clock: this.clock, log: silentLogger, timeouts: DEFAULT_TIMEOUTS, modelsDir: this.modelsDir },
       ...{ variables: { RBEE_NO_JITTER: '1' }, maxActive: 2, bytesPerSecond: undefined },
       freeBytes: async () => this.freeBytes,
@@ -38,8 +38,10 @@ export class DownloadStage {
       register: async (complete) => this.register(complete),
       narrate: (spoken) => this.said.push(spoken),
       onEnd: (end) => this.ends.push(end),
-      ...this.settings,
-    });
+    };
+    // Copied as they are: a test may change what a getter gives.
+    const settings = Object.getOwnPropertyDescriptors(this.settings);
+    this.downloads = new Downloads(Object.defineProperties(options, settings));
     return this.downloads;
   }
 
