@@ -64,7 +64,8 @@ describe('a hive that reads its configuration again', () => {
     const worker = await hive.ready();
     await hive.tell(worker, { health: 'bad' });
     await hive.reload('[timeouts]\nhealth_poll = "50ms"\n');
-    await hive.until(([one]) => one?.state === 'unhealthy');
+    // Soon afterwards it has gone.
+    await hive.until((workers) => workers.every(({ state }) => state === 'unhealthy'));
   });
 
   it('logs as much as it is told now, and into a new file where the former one was renamed', async () => {

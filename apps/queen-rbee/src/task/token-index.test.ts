@@ -24,6 +24,7 @@ describe('the index of a token event', () => {
     ['of another type', '{"type":"end","t":"x","i":1}', undefined],
     ['that is no JSON', '{"type":"token","t":"x","i":1,}', undefined],
     ['with a control character in its text', '{"type":"token","t":"\u0001","i":1}', undefined],
+    ['with a text of 16 million characters', `{"type":"token","t":"${'x'.repeat(16_000_000)}","i":9}`, 9],
     ['with a text that does not end', '{"type":"token","t":"x\\","i":1}', undefined],
   ])('%s', (_what, data, index) => expect(readTokenIndex(data)).toBe(index));
 });

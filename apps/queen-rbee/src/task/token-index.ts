@@ -3,6 +3,8 @@ import { tokenEventSchema } from '@rbee/protocol';
 /** A token event as workers write it: type, text, index, ids. */
 const USUAL_TOKEN =
   /^\{"type":"token","t":"(?:[^"\\\p{Cc}]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*","i":(\d+)(?:,"ids":\[\d+(?:,\d+)*\])?\}$/u;
+/** No token of a model is nearly as long; matching needs memory for each character. */
+const MAX_USUAL_LENGTH = 4096;
 
 const OPEN_BRACE = 123;
 const CLOSE_BRACE = 125;
@@ -17,7 +19,7 @@ export function mayBeToken(data: string): boolean {
  * parsed, because this happens for every token of every answer.
  */
 export function readTokenIndex(data: string): number | undefined {
-  const usual = USUAL_TOKEN.exec(data);
+  const usual = data.length <= MAX_USUAL_LENGTH ? USUAL_TOKEN.exec(data) : undefined;
   if (usual) return Number(usual[1]);
   try {
     return tokenEventSchema.safeParse(JSON.parse(data)).data?.i;
