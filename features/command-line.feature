@@ -115,7 +115,7 @@ Feature: The command line
     And the hive's key is in a file of its own that only its owner can read
     And no process is left
 
-  Scenario: A mistake in the configuration that only the hive knows of is told in its own words
+  Scenario: A mistake in a setting of the hive is told before anything is started
     Given a configuration file that says:
       """
       [limits]
@@ -124,7 +124,15 @@ Feature: The command line
     When I run `rbee-keeper infer --prompt hi`
     Then the exit code is 1
     And stdout is empty
-    And stderr shows "exit code 1): the configuration is not valid: limits.max_workers (file): must be a whole number"
+    And stderr shows "config.toml: limits.max_workers: expected a whole number of at least 1"
+    And no process is left
+
+  Scenario: A mistake in a variable that only the hive reads is told in its own words
+    Given the variable RBEE_WORKER_PORT_START is "x"
+    When I run `rbee-keeper infer --prompt hi`
+    Then the exit code is 1
+    And stdout is empty
+    And stderr shows "exit code 1): the configuration is not valid: environment: RBEE_WORKER_PORT_START: expected a port (1024 to 65535)"
     And no process is left
 
   Scenario: A port that is taken

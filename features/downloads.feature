@@ -133,7 +133,7 @@ Feature: A download that is disturbed goes on, or ends without leaving anything 
     And stdout is empty
     And stderr shows "attempt 2 of 6"
     And stderr shows "6 attempts"
-    And stderr shows "DOWNLOAD_FAILED"
+    And stderr shows "DOWNLOAD_TIMEOUT"
     And the hub was asked 6 times for honey.Q4_K_M.gguf
     And the models folder has no model
     And the models folder has a rest of a download

@@ -77,6 +77,10 @@ Given('a configuration file that says:', function (this: RbeeWorld, text: string
   writeFileSync(join(folder, 'config.toml'), this.fill(text));
 });
 
+Given('the variable {word} is {string}', function (this: RbeeWorld, name: string, value: string) {
+  this.variables[name] = value;
+});
+
 Given('I am an unprivileged user whose home folder is read-only', function (this: RbeeWorld) {
   this.becomeUnprivileged();
   chmodSync(this.home, 0o555);
