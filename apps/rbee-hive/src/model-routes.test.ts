@@ -339,7 +339,12 @@ describe('the models of a hive', () => {
     const hive = await start({ script: { memory } });
     const { model_ref } = await fetchModel(hive);
     await hive.ready({ model: REF });
-    const [model] = await models(hive, 'hf');
+    let [model] = await models(hive, 'hf');
+    // The figures come with the worker's callback, ahead of which the hive may have seen that it is ready.
+    for (let tries = 0; tries < 400 && model?.memory?.used === undefined; tries++) {
+      await new Promise((settle) => setTimeout(settle, 10));
+      [model] = await models(hive, 'hf');
+    }
     expect(model?.memory).toMatchObject({ used: memory, estimated: { context_size: 100, slots: 2 } });
     let text = '';
     for await (const chunk of await callText(hive.target, hiveRoutes.metrics)) text += Buffer.from(chunk);
